@@ -1,0 +1,52 @@
+"""What every object kind must say of itself, and SQL fragments they share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unmigrate.catalog.model import Catalog, Object
+
+LEDGER_TABLE = "_prisma_migrations"
+IGNORED_SCHEMAS = "^(pg_|information_schema$|unmigrate)"
+
+Statements = list[str]
+
+
+class CannotInvert(Exception):
+    """A change of the catalog for which no statement exists; the reason is for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of object: how it is read, created, dropped, altered.
+
+    name: PostgreSQL's own word. catalog: where its identity lives. rank: order of creation among kinds.
+    query: SELECT of (oid, sub, name, parent catalog, parent oid, parent sub, facts jsonb, raw jsonb), with the hole {where}.
+    oid: the expression of `query` that restricting it by oid filters on.
+    create(object, catalog it stood in): statements that make it. drop(object): statements that remove it.
+    alter(now, wanted, changed facts): statements that turn one state into the other, or None: replace it (drop, create).
+    """
+
+    name: str
+    catalog: str
+    rank: int
+    query: str
+    oid: str
+    create: Callable[[Object, Catalog], Statements]
+    drop: Callable[[Object], Statements]
+    alter: Callable[[Object, Object, frozenset[str]], Statements | None]
+
+
+def user_schema(alias: str = "n") -> str:
+    return f"{alias}.nspname !~ '{IGNORED_SCHEMAS}'"
+
+
+def not_member(catalog: str, oid: str) -> str:
+    """Not a member of an extension: those come and go with it."""
+    return (
+        f"not exists (select from pg_depend d where d.classid = '{catalog}'::regclass "
+        f"and d.objid = {oid} and d.deptype = 'e')"
+    )
+
+
+def replace_only(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    return None

@@ -1,0 +1,64 @@
+"""Composite types (CREATE TYPE ... AS), keyed by their pg_class row."""
+
+from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
+from unmigrate.catalog.kinds.enum import rename_type
+from unmigrate.catalog.model import Catalog, Object
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+
+QUERY = f"""
+select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
+  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
+    'attributes', (select jsonb_agg(jsonb_build_array(quote_ident(a.attname), format_type(a.atttypid, a.atttypmod)) order by a.attnum)
+      from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+    'acl', {acl_json('t.typacl', 'T', 't.typowner')}, 'comment', {comment_json('pg_type', 't.oid')}),
+  jsonb_build_object('attributes', (select jsonb_agg(jsonb_build_array(a.attnum, a.attname, a.atttypid, a.atttypmod) order by a.attnum)
+      from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped))
+from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_type t on t.oid = c.reltype
+where c.relkind = 'c' and {user_schema()} and {not_member('pg_type', 't.oid')} and {{where}}"""
+
+
+def create(composite: Object, catalog: Catalog) -> Statements:
+    attributes = ", ".join(f"{name} {type_}" for name, type_ in composite.facts["attributes"] or [])
+    what = f"TYPE {composite.name}"
+    statements = [f"CREATE {what} AS ({attributes})", *grant_sql(what, None, composite.facts["acl"])]
+    if composite.facts["comment"] is not None:
+        statements.append(comment_sql(what, composite.facts["comment"]))
+    return statements
+
+
+def drop(composite: Object) -> Statements:
+    return [f"DROP TYPE {composite.name}"]
+
+
+def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    statements = rename_type(now, wanted)
+    what = f"TYPE {wanted.name}"
+    if "attributes" in changed:
+        statements += _attributes(what, now, wanted)
+    if "acl" in changed:
+        statements += grant_sql(what, now.facts["acl"], wanted.facts["acl"])
+    if "comment" in changed:
+        statements.append(comment_sql(what, wanted.facts["comment"]))
+    return statements
+
+
+def _attributes(what: str, now: Object, wanted: Object) -> Statements:
+    before = {number: (name, type_) for (number, *_), (name, type_) in _numbered(wanted)}
+    after = {number: (name, type_) for (number, *_), (name, type_) in _numbered(now)}
+    statements = [f"ALTER {what} DROP ATTRIBUTE {after[n][0]}" for n in after if n not in before]
+    for number, (name, type_) in before.items():
+        if number not in after:
+            statements.append(f"ALTER {what} ADD ATTRIBUTE {name} {type_}")
+            continue
+        if after[number][0] != name:
+            statements.append(f"ALTER {what} RENAME ATTRIBUTE {after[number][0]} TO {name}")
+        if after[number][1] != type_:
+            statements.append(f"ALTER {what} ALTER ATTRIBUTE {name} TYPE {type_}")
+    return statements
+
+
+def _numbered(composite: Object) -> list[tuple[list[int], list[str]]]:
+    return list(zip(composite.raw["attributes"] or [], composite.facts["attributes"] or [], strict=True))
+
+
+KIND = Kind("composite", "pg_class", 3, QUERY, "c.oid", create, drop, alter)

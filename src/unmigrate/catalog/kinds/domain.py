@@ -1,0 +1,57 @@
+"""Domains; their checks are constraints with the domain as parent."""
+
+from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
+from unmigrate.catalog.kinds.enum import rename_type
+from unmigrate.catalog.model import Catalog, Object
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+
+QUERY = f"""
+select t.oid, 0, format('%I.%I', n.nspname, t.typname), null, null::oid, 0,
+  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(t.typname),
+    'type', format_type(t.typbasetype, t.typtypmod), 'notnull', t.typnotnull, 'default', t.typdefault,
+    'collation', (select format('%I.%I', cn.nspname, co.collname) from pg_collation co
+      join pg_namespace cn on cn.oid = co.collnamespace join pg_type b on b.oid = t.typbasetype
+      where co.oid = t.typcollation and t.typcollation <> b.typcollation),
+    'acl', {acl_json('t.typacl', 'T', 't.typowner')}, 'comment', {comment_json('pg_type', 't.oid')}),
+  jsonb_build_object('type', concat(t.typbasetype, ':', t.typtypmod), 'default', md5(t.typdefaultbin))
+from pg_type t join pg_namespace n on n.oid = t.typnamespace
+where t.typtype = 'd' and {user_schema()} and {not_member('pg_type', 't.oid')} and {{where}}"""
+
+
+def create(domain: Object, catalog: Catalog) -> Statements:
+    f = domain.facts
+    parts = [f"CREATE DOMAIN {domain.name} AS {f['type']}"]
+    if f["collation"]:
+        parts.append(f"COLLATE {f['collation']}")
+    if f["default"] is not None:
+        parts.append(f"DEFAULT {f['default']}")
+    if f["notnull"]:
+        parts.append("NOT NULL")
+    statements = [" ".join(parts), *grant_sql(f"TYPE {domain.name}", None, f["acl"])]
+    if f["comment"] is not None:
+        statements.append(comment_sql(f"DOMAIN {domain.name}", f["comment"]))
+    return statements
+
+
+def drop(domain: Object) -> Statements:
+    return [f"DROP DOMAIN {domain.name}"]
+
+
+def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    if changed & {"type", "collation"}:
+        return None
+    statements = rename_type(now, wanted)
+    what = f"DOMAIN {wanted.name}"
+    if "default" in changed:
+        default = wanted.facts["default"]
+        statements.append(f"ALTER {what} " + ("DROP DEFAULT" if default is None else f"SET DEFAULT {default}"))
+    if "notnull" in changed:
+        statements.append(f"ALTER {what} {'SET' if wanted.facts['notnull'] else 'DROP'} NOT NULL")
+    if "acl" in changed:
+        statements += grant_sql(f"TYPE {wanted.name}", now.facts["acl"], wanted.facts["acl"])
+    if "comment" in changed:
+        statements.append(comment_sql(what, wanted.facts["comment"]))
+    return statements
+
+
+KIND = Kind("domain", "pg_type", 4, QUERY, "t.oid", create, drop, alter)

@@ -1,0 +1,70 @@
+"""Enum types. Labels that were added can only go by a type swap: see inverse.retype."""
+
+from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
+from unmigrate.catalog.model import Catalog, Object
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, literal
+
+QUERY = f"""
+select t.oid, 0, format('%I.%I', n.nspname, t.typname), null, null::oid, 0,
+  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(t.typname),
+    'labels', (select jsonb_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid),
+    'acl', {acl_json('t.typacl', 'T', 't.typowner')}, 'comment', {comment_json('pg_type', 't.oid')}),
+  jsonb_build_object('labels',
+    (select jsonb_agg(jsonb_build_array(e.oid, e.enumlabel) order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid))
+from pg_type t join pg_namespace n on n.oid = t.typnamespace
+where t.typtype = 'e' and {user_schema()} and {not_member('pg_type', 't.oid')} and {{where}}"""
+
+
+def create(enum: Object, catalog: Catalog) -> Statements:
+    return [create_as(enum, enum.name), *attributes(enum)]
+
+
+def create_as(enum: Object, name: str) -> str:
+    return f"CREATE TYPE {name} AS ENUM ({', '.join(literal(label) for label in enum.facts['labels'] or [])})"
+
+
+def attributes(enum: Object) -> Statements:
+    what = f"TYPE {enum.name}"
+    comment = enum.facts["comment"]
+    return grant_sql(what, None, enum.facts["acl"]) + ([comment_sql(what, comment)] if comment is not None else [])
+
+
+def drop(enum: Object) -> Statements:
+    return [f"DROP TYPE {enum.name}"]
+
+
+def rename_type(now: Object, wanted: Object) -> Statements:
+    """Name and schema of any type; also used by domains and composites."""
+    statements, name = [], now.name
+    if now.facts["schema"] != wanted.facts["schema"]:
+        statements.append(f"ALTER TYPE {name} SET SCHEMA {wanted.facts['schema']}")
+        name = f"{wanted.facts['schema']}.{now.facts['label']}"
+    if now.facts["label"] != wanted.facts["label"]:
+        statements.append(f"ALTER TYPE {name} RENAME TO {wanted.facts['label']}")
+    return statements
+
+
+def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    statements = rename_type(now, wanted)
+    what = f"TYPE {wanted.name}"
+    if "labels" in changed:
+        renames = renamed_labels(now, wanted)
+        if renames is None:
+            return None
+        statements += [f"ALTER {what} RENAME VALUE {literal(a)} TO {literal(b)}" for a, b in renames]
+    if "acl" in changed:
+        statements += grant_sql(what, now.facts["acl"], wanted.facts["acl"])
+    if "comment" in changed:
+        statements.append(comment_sql(what, wanted.facts["comment"]))
+    return statements
+
+
+def renamed_labels(now: Object, wanted: Object) -> list[tuple[str, str]] | None:
+    """Label renames that lead from `now` to `wanted`, or None if labels were added."""
+    now_labels, wanted_labels = now.raw["labels"] or [], wanted.raw["labels"] or []
+    if [oid for oid, _ in now_labels] != [oid for oid, _ in wanted_labels]:
+        return None
+    return [(a, b) for (_, a), (_, b) in zip(now_labels, wanted_labels, strict=True) if a != b]
+
+
+KIND = Kind("enum", "pg_type", 2, QUERY, "t.oid", create, drop, alter)

@@ -1,0 +1,45 @@
+"""Everything else that has an identity: can be dropped by its address, never re-created or altered. Closed world.
+
+Casts, operators and their classes, aggregates, collations, conversions, text search objects, languages, foreign data: a
+migration that creates them can be undone, one that drops or changes them is refused with the reason.
+"""
+
+from unmigrate.catalog.kinds.base import CannotInvert, Kind, Statements, not_member
+from unmigrate.catalog.model import Catalog, Object
+
+CATALOGS = (
+    "pg_cast", "pg_operator", "pg_opclass", "pg_opfamily", "pg_collation", "pg_conversion", "pg_language", "pg_transform",
+    "pg_am", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template",
+)  # fmt: skip
+
+
+def _query(catalog: str, alias: str = "o", condition: str = "true") -> str:
+    return f"""
+select {alias}.oid, 0, x.type || ' ' || x.identity, null, null::oid, 0,
+  jsonb_build_object('type', x.type, 'identity', x.identity, 'content', md5((to_jsonb({alias}) - 'oid')::text)), '{{}}'::jsonb
+from {catalog} {alias} cross join lateral pg_identify_object('{catalog}'::regclass, {alias}.oid, 0) x
+where {alias}.oid >= 16384 and {condition} and {not_member(catalog, f'{alias}.oid')} and {{where}}"""
+
+
+def create(other: Object, catalog: Catalog) -> Statements:
+    raise CannotInvert(f"{other.name} was dropped; unmigrate cannot re-create a {other.facts['type']}")
+
+
+def drop(other: Object) -> Statements:
+    return [f"DROP {other.facts['type'].upper()} {other.facts['identity']}"]
+
+
+def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    raise CannotInvert(f"{now.name} was changed; unmigrate cannot change a {now.facts['type']} back")
+
+
+def _kind(name: str, catalog: str, condition: str = "true") -> Kind:
+    return Kind(name, catalog, 10, _query(catalog, condition=condition), "o.oid", create, drop, alter)
+
+
+KINDS = (
+    *(_kind(catalog, catalog) for catalog in CATALOGS),
+    _kind("aggregate", "pg_proc", "o.prokind = 'a' and o.pronamespace::regnamespace::text !~ '^(pg_|information_schema$|unmigrate)'"),
+    _kind("other relation", "pg_class", "o.relkind = 'f'"),
+    _kind("other type", "pg_type", "o.typtype in ('r', 'b', 'p') and o.typelem = 0 and o.typnamespace::regnamespace::text !~ '^(pg_|unmigrate)'"),
+)

@@ -1,0 +1,36 @@
+"""What tables, views, sequences and indexes share: name, schema and options."""
+
+from unmigrate.catalog.kinds.base import Statements
+from unmigrate.catalog.model import Object
+
+
+def rename(word: str, now: Object, wanted: Object) -> Statements:
+    """ALTER <word> ... SET SCHEMA and RENAME TO, as far as they differ."""
+    statements, name = [], now.name
+    if now.facts["schema"] != wanted.facts["schema"]:
+        statements.append(f"ALTER {word} {name} SET SCHEMA {wanted.facts['schema']}")
+        name = f"{wanted.facts['schema']}.{now.facts['label']}"
+    if now.facts["label"] != wanted.facts["label"]:
+        statements.append(f"ALTER {word} {name} RENAME TO {wanted.facts['label']}")
+    return statements
+
+
+def set_options(what: str, now: list[str] | None, wanted: list[str] | None) -> Statements:
+    """ALTER ... SET and RESET of storage parameters (`name=value` texts, as in reloptions)."""
+    old = dict(option.split("=", 1) for option in now or [])
+    new = dict(option.split("=", 1) for option in wanted or [])
+    statements = []
+    if gone := sorted(old.keys() - new.keys()):
+        statements.append(f"ALTER {what} RESET ({', '.join(gone)})")
+    if change := sorted(name for name in new if old.get(name) != new[name]):
+        statements.append(f"ALTER {what} SET ({', '.join(f'{n}={quote_option(new[n])}' for n in change)})")
+    return statements
+
+
+def quote_option(value: str) -> str:
+    return value if value.replace(".", "", 1).isalnum() else "'" + value.replace("'", "''") + "'"
+
+
+def with_options(options: list[str] | None) -> str:
+    pairs = [option.split("=", 1) for option in options or []]
+    return f" WITH ({', '.join(f'{name}={quote_option(value)}' for name, value in pairs)})" if pairs else ""

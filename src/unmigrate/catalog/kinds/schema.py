@@ -1,0 +1,39 @@
+"""Schemas."""
+
+from unmigrate.catalog.kinds.base import IGNORED_SCHEMAS, Kind, Statements, not_member
+from unmigrate.catalog.model import Catalog, Object
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+
+QUERY = f"""
+select n.oid, 0, quote_ident(n.nspname), null, null::oid, 0,
+  jsonb_build_object('acl', {acl_json('n.nspacl', 'n', 'n.nspowner')}, 'comment', {comment_json('pg_namespace', 'n.oid')}),
+  '{{}}'::jsonb
+from pg_namespace n
+where n.nspname !~ '{IGNORED_SCHEMAS}' and {not_member('pg_namespace', 'n.oid')} and {{where}}"""
+
+
+def create(schema: Object, catalog: Catalog) -> Statements:
+    what = f"SCHEMA {schema.name}"
+    statements = [f"CREATE {what}", *grant_sql(what, None, schema.facts["acl"])]
+    if schema.facts["comment"] is not None:
+        statements.append(comment_sql(what, schema.facts["comment"]))
+    return statements
+
+
+def drop(schema: Object) -> Statements:
+    return [f"DROP SCHEMA {schema.name}"]
+
+
+def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    statements = []
+    if now.name != wanted.name:
+        statements.append(f"ALTER SCHEMA {now.name} RENAME TO {wanted.name}")
+    what = f"SCHEMA {wanted.name}"
+    if "acl" in changed:
+        statements += grant_sql(what, now.facts["acl"], wanted.facts["acl"])
+    if "comment" in changed:
+        statements.append(comment_sql(what, wanted.facts["comment"]))
+    return statements
+
+
+KIND = Kind("schema", "pg_namespace", 0, QUERY, "n.oid", create, drop, alter)

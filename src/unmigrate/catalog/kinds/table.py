@@ -1,0 +1,114 @@
+"""Tables: ordinary, partitioned, partitions, unlogged, inherited. Their columns are objects of their own."""
+
+from unmigrate.catalog.kinds import column as columns
+from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, user_schema
+from unmigrate.catalog.kinds.relation import rename, set_options, with_options
+from unmigrate.catalog.model import Catalog, Object
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+
+PARENTS = """(select jsonb_agg({what} order by i.inhseqno) from pg_inherits i join pg_class p on p.oid = i.inhparent
+      join pg_namespace pn on pn.oid = p.relnamespace where i.inhrelid = c.oid)"""
+
+QUERY = f"""
+select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
+  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname), 'relkind', c.relkind,
+    'persistence', c.relpersistence, 'row_security', c.relrowsecurity, 'force_row_security', c.relforcerowsecurity,
+    'replica_identity', c.relreplident, 'options', c.reloptions,
+    'tablespace', (select quote_ident(spcname) from pg_tablespace where oid = c.reltablespace),
+    'access_method', (select amname from pg_am where oid = c.relam and amname <> 'heap'),
+    'of_type', case when c.reloftype <> 0 then format_type(c.reloftype, null) end,
+    'partition_key', pg_get_partkeydef(c.oid), 'partition_bound', pg_get_expr(c.relpartbound, c.oid),
+    'parents', {PARENTS.format(what="format('%I.%I', pn.nspname, p.relname)")},
+    'owner', case when c.relowner = (select datdba from pg_database where datname = current_database())
+      then null else pg_get_userbyid(c.relowner) end,
+    'acl', {acl_json('c.relacl', 'r', 'c.relowner')}, 'comment', {comment_json('pg_class', 'c.oid')}),
+  jsonb_build_object('partition_key', (select md5(concat(k.partattrs, k.partstrat, k.partclass, k.partcollation, k.partexprs))
+      from pg_partitioned_table k where k.partrelid = c.oid),
+    'partition_bound', md5(c.relpartbound::text), 'of_type', c.reloftype::text, 'parents', {PARENTS.format(what='i.inhparent')})
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and c.relname <> '{LEDGER_TABLE}' and {user_schema()} and {not_member('pg_class', 'c.oid')}
+  and {{where}}"""
+
+
+def create(table: Object, catalog: Catalog) -> Statements:
+    f = table.facts
+    if f["of_type"]:
+        raise CannotInvert(f"typed table {table.name} cannot be re-created")
+    own = [c for c in catalog.columns(table.key) if c.facts["local"]]
+    unlogged = "UNLOGGED " if f["persistence"] == "u" else ""
+    parts = [f"CREATE {unlogged}TABLE {table.name}"]
+    if f["partition_bound"]:
+        parts.append(f"PARTITION OF {f['parents'][0]} {f['partition_bound']}")
+    else:
+        parts.append("(" + ", ".join(columns.definition(c) for c in own) + ")")
+        if f["parents"]:
+            parts.append(f"INHERITS ({', '.join(f['parents'])})")
+    if f["partition_key"]:
+        parts.append(f"PARTITION BY {f['partition_key']}")
+    if f["access_method"]:
+        parts.append(f"USING {f['access_method']}")
+    sql = " ".join(parts) + with_options(f["options"]) + (f" TABLESPACE {f['tablespace']}" if f["tablespace"] else "")
+    statements = [sql, *_switches(table, {"row_security": False, "force_row_security": False, "replica_identity": "d"})]
+    statements += grant_sql(f"TABLE {table.name}", None, f["acl"])
+    if f["owner"]:
+        statements.append(f"ALTER TABLE {table.name} OWNER TO {f['owner']}")
+    if f["comment"] is not None:
+        statements.append(comment_sql(f"TABLE {table.name}", f["comment"]))
+    for column in catalog.columns(table.key):
+        statements += columns.attributes(column)
+    return statements
+
+
+def drop(table: Object) -> Statements:
+    return [f"DROP TABLE {table.name}"]
+
+
+def _switches(wanted: Object, now: dict[str, object]) -> Statements:
+    f, statements = wanted.facts, []
+    what = f"ALTER TABLE {wanted.name}"
+    if f["row_security"] != now["row_security"]:
+        statements.append(f"{what} {'ENABLE' if f['row_security'] else 'DISABLE'} ROW LEVEL SECURITY")
+    if f["force_row_security"] != now["force_row_security"]:
+        statements.append(f"{what} {'' if f['force_row_security'] else 'NO '}FORCE ROW LEVEL SECURITY")
+    if f["replica_identity"] != now["replica_identity"] and f["replica_identity"] != "i":
+        word = {"d": "DEFAULT", "n": "NOTHING", "f": "FULL"}[f["replica_identity"]]
+        statements.append(f"{what} REPLICA IDENTITY {word}")
+    return statements
+
+
+def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    if blocked := changed & {"relkind", "partition_key", "access_method", "of_type"}:
+        raise CannotInvert(f"table {now.name}: {', '.join(sorted(blocked))} cannot be changed back")
+    statements = rename("TABLE", now, wanted)
+    what = f"TABLE {wanted.name}"
+    if changed & {"parents", "partition_bound"}:
+        statements += _parents(now, wanted)
+    if "persistence" in changed:
+        statements.append(f"ALTER {what} SET {'UNLOGGED' if wanted.facts['persistence'] == 'u' else 'LOGGED'}")
+    statements += _switches(wanted, now.facts)
+    if "options" in changed:
+        statements += set_options(what, now.facts["options"], wanted.facts["options"])
+    if "tablespace" in changed:
+        statements.append(f"ALTER {what} SET TABLESPACE {wanted.facts['tablespace'] or 'pg_default'}")
+    if "acl" in changed:
+        statements += grant_sql(what, now.facts["acl"], wanted.facts["acl"])
+    if "owner" in changed:
+        statements.append(f"ALTER {what} OWNER TO {wanted.facts['owner'] or 'CURRENT_USER'}")
+    if "comment" in changed:
+        statements.append(comment_sql(what, wanted.facts["comment"]))
+    return statements
+
+
+def _parents(now: Object, wanted: Object) -> Statements:
+    old, new = now.facts["parents"] or [], wanted.facts["parents"] or []
+    statements = []
+    if now.facts["partition_bound"]:
+        statements.append(f"ALTER TABLE {old[0]} DETACH PARTITION {wanted.name}")
+        old = []
+    statements += [f"ALTER TABLE {wanted.name} NO INHERIT {parent}" for parent in old if parent not in new]
+    if wanted.facts["partition_bound"]:
+        return [*statements, f"ALTER TABLE {new[0]} ATTACH PARTITION {wanted.name} {wanted.facts['partition_bound']}"]
+    return statements + [f"ALTER TABLE {wanted.name} INHERIT {parent}" for parent in new if parent not in old]
+
+
+KIND = Kind("table", "pg_class", 7, QUERY, "c.oid", create, drop, alter)

@@ -1,0 +1,99 @@
+"""Views and materialized views."""
+
+from typing import Any
+
+from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
+from unmigrate.catalog.kinds.relation import rename, with_options
+from unmigrate.catalog.model import Catalog, Object
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+
+
+def query(relkind: str) -> str:
+    return f"""
+select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
+  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
+    'definition', rtrim(pg_get_viewdef(c.oid), ';'), 'options', c.reloptions, 'populated', c.relispopulated,
+    'columns', (select jsonb_agg(jsonb_build_array(quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
+        {comment_json('pg_class', 'a.attrelid', 'a.attnum')}, pg_get_expr(x.adbin, x.adrelid)) order by a.attnum)
+      from pg_attribute a left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
+      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+    'acl', {acl_json('c.relacl', 'r', 'c.relowner')}, 'comment', {comment_json('pg_class', 'c.oid')}),
+  jsonb_build_object('definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind = '{relkind}' and {user_schema()} and {not_member('pg_class', 'c.oid')} and {{where}}"""
+
+
+def _create(view: Object, word: str) -> Statements:
+    f = view.facts
+    data = "" if f["populated"] or word == "VIEW" else " WITH NO DATA"
+    names = ", ".join(c[0] for c in f["columns"] or [])
+    what = f"{word} {view.name}"
+    statements = [f"CREATE {what} ({names}){with_options(f['options'])} AS\n{f['definition']}{data}"]
+    return statements + attributes(view, what)
+
+
+def attributes(view: Object, what: str) -> Statements:
+    f = view.facts
+    statements = grant_sql(f"TABLE {view.name}", None, f["acl"])
+    if f["comment"] is not None:
+        statements.append(comment_sql(what, f["comment"]))
+    for name, _, comment, default in f["columns"] or []:
+        if comment is not None:
+            statements.append(comment_sql(f"COLUMN {view.name}.{name}", comment))
+        if default is not None:
+            statements.append(f"ALTER VIEW {view.name} ALTER COLUMN {name} SET DEFAULT {default}")
+    return statements
+
+
+def create_view(view: Object, catalog: Catalog) -> Statements:
+    return _create(view, "VIEW")
+
+
+def create_matview(view: Object, catalog: Catalog) -> Statements:
+    return _create(view, "MATERIALIZED VIEW")
+
+
+def drop_view(view: Object) -> Statements:
+    return [f"DROP VIEW {view.name}"]
+
+
+def drop_matview(view: Object) -> Statements:
+    return [f"DROP MATERIALIZED VIEW {view.name}"]
+
+
+def _shape(columns: list[list[Any]] | None) -> list[list[Any]]:
+    return [c[:2] for c in columns or []]
+
+
+def alter_view(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    if "options" in changed or _shape(now.facts["columns"]) != _shape(wanted.facts["columns"]):
+        return None
+    statements = rename("VIEW", now, wanted)
+    if "definition" in changed:
+        options = with_options(wanted.facts["options"])
+        statements.append(f"CREATE OR REPLACE VIEW {wanted.name}{options} AS\n{wanted.facts['definition']}")
+    return statements + _attribute_changes(now, wanted, changed, f"VIEW {wanted.name}")
+
+
+def alter_matview(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    if changed & {"definition", "options", "populated"} or _shape(now.facts["columns"]) != _shape(wanted.facts["columns"]):
+        return None
+    statements = rename("MATERIALIZED VIEW", now, wanted)
+    return statements + _attribute_changes(now, wanted, changed, f"MATERIALIZED VIEW {wanted.name}")
+
+
+def _attribute_changes(now: Object, wanted: Object, changed: frozenset[str], what: str) -> Statements:
+    statements = []
+    if "acl" in changed:
+        statements += grant_sql(f"TABLE {wanted.name}", now.facts["acl"], wanted.facts["acl"])
+    if "comment" in changed:
+        statements.append(comment_sql(what, wanted.facts["comment"]))
+    if "columns" in changed:
+        for before, after in zip(now.facts["columns"], wanted.facts["columns"], strict=True):
+            if before[2] != after[2]:
+                statements.append(comment_sql(f"COLUMN {wanted.name}.{after[0]}", after[2]))
+    return statements
+
+
+VIEW = Kind("view", "pg_class", 14, query("v"), "c.oid", create_view, drop_view, alter_view)
+MATVIEW = Kind("materialized view", "pg_class", 14, query("m"), "c.oid", create_matview, drop_matview, alter_matview)

@@ -1,0 +1,82 @@
+"""Pieces of SQL text that every kind needs: quoting, comments, grants."""
+
+from collections.abc import Iterable
+from typing import Any
+
+RESERVED_PLACEHOLDER = "{owner}"  # stands for the object's owner in grants, so that two servers compare
+
+
+def literal(value: str) -> str:
+    """A string literal that reads the same whatever standard_conforming_strings says."""
+    quoted = "'" + value.replace("'", "''") + "'"
+    return "E" + quoted.replace("\\", "\\\\") if "\\" in value else quoted
+
+
+def ident(name: str) -> str:
+    """A quoted identifier, always quoted: reserved words need no list."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def comment_sql(what: str, comment: str | None) -> str:
+    return f"COMMENT ON {what} IS {literal(comment) if comment is not None else 'NULL'}"
+
+
+def grantee_sql(grantee: str) -> str:
+    return {"": "PUBLIC", RESERVED_PLACEHOLDER: "CURRENT_USER"}.get(grantee, ident(grantee))
+
+
+def grant_sql(what: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> list[str]:
+    """GRANT and REVOKE statements that turn the grants `old` into `new`.
+
+    Grants are {"added": [[grantee, privilege, grantable, columns?]], "removed": [...]} relative to the built-in default.
+    """
+    old_added, old_removed = _entries(old)
+    new_added, new_removed = _entries(new)
+    statements = []
+    for grantee, privilege, _ in sorted((old_added - new_added) | (new_removed - old_removed)):
+        statements.append(f"REVOKE {privilege} ON {what} FROM {grantee_sql(grantee)}")
+    for grantee, privilege, option in sorted((new_added - old_added) | (old_removed - new_removed)):
+        with_option = " WITH GRANT OPTION" if option else ""
+        statements.append(f"GRANT {privilege} ON {what} TO {grantee_sql(grantee)}{with_option}")
+    return statements
+
+
+def _entries(grants: dict[str, Any] | None) -> tuple[set[tuple[str, str, bool]], set[tuple[str, str, bool]]]:
+    if not grants:
+        return set(), set()
+    added: Iterable[list[Any]] = grants.get("added") or []
+    removed: Iterable[list[Any]] = grants.get("removed") or []
+    return {(g, p, bool(o)) for g, p, o in added}, {(g, p, bool(o)) for g, p, o in removed}
+
+
+def acl_json(acl: str, kind: str, owner: str) -> str:
+    """SQL for grants as JSON relative to acldefault(); NULL where they are the default (NULL is not an empty ACL).
+
+    kind: the letter that acldefault() wants, or an SQL expression for it.
+    """
+    letter = f"'{kind}'" if len(kind) == 1 else kind
+
+    def entries(items: str) -> str:
+        return (
+            f"select case when x.grantee = 0 then '' when x.grantee = {owner} then '{RESERVED_PLACEHOLDER}' "
+            f"else pg_get_userbyid(x.grantee)::text end g, x.privilege_type p, x.is_grantable o from aclexplode({items}) x"
+        )
+
+    mine, default = entries(acl), entries(f"acldefault({letter}, {owner})")
+
+    def minus(left: str, right: str) -> str:
+        return (
+            f"(select jsonb_agg(jsonb_build_array(g, p, o) order by g, p, o) from (({left}) except ({right})) q)"
+        )
+
+    return (
+        f"(case when {acl} is null then null else nullif(jsonb_strip_nulls(jsonb_build_object("
+        f"'added', {minus(mine, default)}, 'removed', {minus(default, mine)})), '{{}}') end)"
+    )
+
+
+def comment_json(catalog: str, oid: str, sub: str = "0") -> str:
+    return (
+        f"(select description from pg_description where classoid = '{catalog}'::regclass "
+        f"and objoid = {oid} and objsubid = {sub})"
+    )

@@ -1,0 +1,64 @@
+"""Who depends on what, asked of the database in its present state, one level at a time."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import psycopg
+
+from unmigrate.catalog.model import Key
+
+Dependents = Callable[[Iterable[Key]], list[tuple[Key, Key]]]
+"""keys -> (dependent, what it depends on); sub-objects (columns) are told apart."""
+
+QUERY = """
+with named (catalog, oid, sub) as (
+  select * from unnest(%(catalogs)s::text[], %(oids)s::oid[], %(subs)s::int[])
+), target (cid, oid, sub, named_catalog, named_oid, named_sub) as (
+  select catalog::regclass::oid, oid, sub, catalog, oid, sub from named
+  union all select 'pg_type'::regclass, t.oid, 0, catalog, named.oid, 0 from named join pg_type t on t.typrelid = named.oid
+    where catalog = 'pg_class' and sub = 0 and named.oid <> 0
+  union all select 'pg_type'::regclass, t.typarray, 0, catalog, named.oid, 0 from named join pg_type t on t.typrelid = named.oid
+    where catalog = 'pg_class' and sub = 0 and named.oid <> 0 and t.typarray <> 0
+  union all select 'pg_type'::regclass, t.typarray, 0, catalog, named.oid, 0 from named join pg_type t on t.oid = named.oid
+    where catalog = 'pg_type' and t.typarray <> 0
+  union all select 'pg_class'::regclass, k.conindid, 0, catalog, named.oid, 0 from named join pg_constraint k on k.oid = named.oid
+    where catalog = 'pg_constraint' and k.conindid <> 0 and k.contype <> 'f'
+)
+select distinct
+  case d.classid when 'pg_rewrite'::regclass then case when r.rulename = '_RETURN' then 'pg_class' else 'pg_rewrite' end
+    when 'pg_attrdef'::regclass then 'pg_class' else d.classid::regclass::text end,
+  (case when r.rulename = '_RETURN' then r.ev_class when x.oid is not null then x.adrelid else d.objid end)::int8,
+  (case when x.oid is not null then x.adnum else d.objsubid end)::int,
+  named_catalog, named_oid::int8, named_sub
+from pg_depend d join target on d.refclassid = cid and d.refobjid = target.oid and (target.sub = 0 or d.refobjsubid = target.sub)
+left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+left join pg_attrdef x on d.classid = 'pg_attrdef'::regclass and x.oid = d.objid
+where d.deptype in ('n', 'a')"""
+
+
+def dependents_on(connection: psycopg.Connection[Any]) -> Dependents:
+    """Ask this connection's database."""
+
+    def ask(keys: Iterable[Key]) -> list[tuple[Key, Key]]:
+        listed = list(keys)
+        if not listed:
+            return []
+        parameters = {"catalogs": [k.catalog for k in listed], "oids": [k.oid for k in listed], "subs": [k.sub for k in listed]}
+        rows = connection.execute(QUERY, parameters)
+        return [(Key(c, o, s), Key(rc, ro, rs)) for c, o, s, rc, ro, rs in rows if (c, o, s) != (rc, ro, rs)]
+
+    return ask
+
+
+def castable_on(connection: psycopg.Connection[Any]) -> Callable[[str], bool]:
+    """Whether an expression compiles, asked inside the open transaction."""
+
+    def ask(expression: str) -> bool:
+        try:
+            with connection.transaction():
+                connection.execute(f"select {expression} limit 0")
+        except psycopg.Error:
+            return False
+        return True
+
+    return ask

@@ -1,0 +1,274 @@
+"""From what a migration did (a Delta by identity) to the statements that undo it.
+
+Inverses run in the catalog they were observed in, so every name is known. The order is fixed: take away what stands in the
+way, drop what was added, rename back, re-create from the bottom up, change columns, drop the types nobody uses any more,
+put back what was taken away. Kinds say how; this module says in what order.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from unmigrate.catalog.kinds import KINDS, other
+from unmigrate.catalog.kinds.base import CannotInvert
+from unmigrate.catalog.kinds.enum import renamed_labels
+from unmigrate.catalog.kinds.sequence import owned_by
+from unmigrate.catalog.model import Catalog, Key, Object
+from unmigrate.catalog.observer import Delta
+from unmigrate.inverse import retype
+from unmigrate.inverse.dependents import Dependents
+from unmigrate.inverse.model import InverseStep
+
+# Derived objects: they can be dropped and made again without loss, so they may be taken out of the way.
+REBUILDABLE = frozenset(
+    {"view", "materialized view", "rule", "policy", "trigger", "routine", "index", "constraint", "statistics", "publication", "event trigger"}
+)
+EARLY = REBUILDABLE | {"default privileges"}
+LATE_TYPES = frozenset({"sequence", "routine", "enum", "composite", "domain", "extension", "schema", "other type", "other relation"})
+OTHERS = frozenset(kind.name for kind in other.KINDS) - {"other type"}
+NAMING = ("label", "schema", "table", "owner")
+
+
+@dataclass(slots=True)
+class Work:
+    """What remains to be done, by object."""
+
+    drop: dict[Key, Object] = field(default_factory=dict)
+    create: dict[Key, Object] = field(default_factory=dict)
+    alter: list[tuple[Object, Object, frozenset[str]]] = field(default_factory=list)
+    retype: list[tuple[Object, Object]] = field(default_factory=list)
+
+
+def invert(delta: Delta, dependents: Dependents, compiles: Callable[[str], bool]) -> list[InverseStep]:
+    """Statements that lead from delta.after back to delta.before. Raises CannotInvert with the reason."""
+    work = _sort_out(delta)
+    converted = {
+        key: conversion
+        for key, conversion in retype.conversions(work.retype, delta.after).items()
+        if key not in work.drop and conversion.column.parent not in work.drop
+    }
+    _clear_the_way(work, delta, dependents, converted)
+    return _Builder(delta, work, converted, compiles).steps()
+
+
+def _sort_out(delta: Delta) -> Work:
+    """What was created goes, what was dropped returns, what was altered changes back; twins of one name are paired."""
+    work = Work({o.key: o for o in delta.created}, {o.key: o for o in delta.dropped})
+    twins = {(o.kind, o.name): o for o in delta.created}
+    named = [(twins[o.kind, o.name], o) for o in delta.dropped if (o.kind, o.name) in twins]
+    pairs = [(now, wanted) for now, wanted in named if _same_parent(now, wanted, delta)]
+    for now, wanted in pairs:
+        if now.facts == wanted.facts:
+            del work.drop[now.key], work.create[wanted.key]
+        elif now.kind == "enum":
+            del work.drop[now.key], work.create[wanted.key]
+            work.retype.append((now, wanted))
+    _whole_tables(work, pairs, delta)
+    for old, new in delta.altered:
+        changed = new.changes(old)
+        if new.kind == "enum" and "labels" in changed and renamed_labels(new, old) is None:
+            work.retype.append((new, old))
+        elif KINDS[new.kind].alter(new, old, changed) is None:
+            work.drop[new.key] = new
+            work.create[old.key] = old
+        else:
+            work.alter.append((new, old, changed))
+    return work
+
+
+def _same_parent(now: Object, wanted: Object, delta: Delta) -> bool:
+    """Whether both stand in one object, or in two of which one took the other's place."""
+    if now.parent == wanted.parent or now.parent is None or wanted.parent is None:
+        return now.parent == wanted.parent
+    return now.parent not in delta.before.objects and wanted.parent not in delta.after.objects
+
+
+def _whole_tables(work: Work, pairs: list[tuple[Object, Object]], delta: Delta) -> None:
+    """A table that was dropped and made anew is either the same in all its parts, or goes and comes back whole."""
+    for now, wanted in pairs:
+        if now.kind != "table":
+            continue
+        old_parts = {(o.kind, o.name): o.facts for o in delta.before if o.parent and o.parent.oid == wanted.key.oid}
+        new_parts = {(o.kind, o.name): o.facts for o in delta.after if o.parent and o.parent.oid == now.key.oid}
+        if old_parts == new_parts and now.key not in work.drop:
+            continue
+        work.drop[now.key], work.create[wanted.key] = now, wanted
+        work.drop |= {o.key: o for o in delta.after if o.parent and o.parent.oid == now.key.oid and o.key.catalog != "pg_type"}
+        work.create |= {o.key: o for o in delta.before if o.parent and o.parent.oid == wanted.key.oid and o.key.catalog != "pg_type"}
+
+
+def _clear_the_way(work: Work, delta: Delta, dependents: Dependents, converted: dict[Key, retype.Conversion]) -> None:
+    """Dependents of what is dropped or retyped are dropped too, and made again if they were there before."""
+    before_by_name = delta.before.by_name()
+    types = [now.key for now, _ in work.retype]
+    retyped = [now.key for now, _, changed in work.alter if now.kind == "column" and changed & {"type", "collation"}]
+    pending = [*work.drop, *types, *retyped, *converted]
+    in_place = {*types, *retyped, *converted}
+    seen: set[Key] = set(pending)
+    while pending:
+        fresh = []
+        for dependent, on in dependents(pending):
+            victim = delta.after.get(dependent)
+            if victim is None or victim.kind not in REBUILDABLE or dependent in seen:
+                continue
+            if on in in_place and not _in_the_way(victim, on, types):
+                continue
+            seen.add(dependent)
+            fresh.append(dependent)
+            work.drop[dependent] = victim
+            work.alter = [entry for entry in work.alter if entry[0].key != dependent]
+            twin = delta.before.get(dependent) or before_by_name.get((victim.kind, victim.name))
+            if twin is not None:
+                work.create.setdefault(twin.key, twin)
+        pending = fresh
+
+
+def _in_the_way(victim: Object, on: Key, types: list[Key]) -> bool:
+    """Whether a dependent stops ALTER COLUMN TYPE. Plain indexes and constraints of the column are rebuilt by PostgreSQL."""
+    if victim.kind in ("index", "statistics"):
+        return on in types
+    if victim.kind == "constraint":
+        return on in types or victim.facts["contype"] == "f"
+    return True
+
+
+class _Builder:
+    """Puts the work into order."""
+
+    def __init__(self, delta: Delta, work: Work, converted: dict[Key, retype.Conversion], compiles: Callable[[str], bool]) -> None:
+        self._before, self._after, self._work = delta.before, delta.after, work
+        self._converted, self._compiles = converted, compiles
+        self._out: list[InverseStep] = []
+        # tables that go, or lose a key: foreign keys to them must be gone before
+        self._torn = {
+            o.name if o.kind == "table" else o.facts.get("table") or o.facts.get("owner")
+            for o in work.drop.values()
+            if o.kind in ("table", "index") or o.facts.get("contype") in ("p", "u")
+        }
+
+    def steps(self) -> list[InverseStep]:
+        work = self._work
+        created = sorted(work.create.values(), key=lambda o: (KINDS[o.kind].rank, o.key.oid, o.key.sub))
+        twins = {(o.kind, o.name) for o in created}
+        early = [o for o in work.drop.values() if self._goes_early(o, twins)]
+        self._drop(early)
+        self._drop(o for o in work.drop.values() if o.kind == "column" and o not in early)
+        self._drop(o for o in work.drop.values() if o.kind == "table")
+        self._rename()
+        for kinds in (("schema", "extension"), ("enum", "composite", "domain", "other type")):
+            self._create(sorted((o for o in created if o.kind in kinds), key=lambda o: o.key.oid))
+        self._retype()
+        self._create(o for o in created if o.kind == "sequence")
+        self._create(o for o in created if o.kind == "routine" and not o.facts["late"])
+        self._create(o for o in created if o.kind == "table")
+        self._create(o for o in created if o.kind == "column" and o.parent not in work.create)
+        self._alter()
+        self._owned(created)
+        self._drop(o for o in work.drop.values() if o.kind in LATE_TYPES and o not in early)
+        self._drop(o for o in work.drop.values() if o.kind not in LATE_TYPES | EARLY | {"table", "column"} and o not in early)
+        self._create(o for o in created if o.kind == "index" and o.facts["table_kind"] != "m")
+        constraints = [o for o in created if o.kind == "constraint" and o.facts["of"] == "TABLE"]
+        self._create(o for o in constraints if o.facts["contype"] != "f")
+        self._create(o for o in constraints if o.facts["contype"] == "f")
+        late = {"statistics", "view", "materialized view"}
+        routines = [o for o in created if o.kind == "routine" and o.facts["late"]]
+        self._create(sorted([o for o in created if o.kind in late] + routines, key=lambda o: o.key.oid))
+        self._create(o for o in created if o.kind == "index" and o.facts["table_kind"] == "m")
+        rest = {"rule", "trigger", "policy", "publication", "event trigger", "default privileges", "setting"}
+        self._create(o for o in created if o.kind in rest)
+        self._create(o for o in created if o.kind in OTHERS)
+        return self._out
+
+    def _goes_early(self, o: Object, twins: set[tuple[str, str]]) -> bool:
+        if o.kind in EARLY and o.kind != "routine":
+            return True
+        return o.kind in ("routine", "sequence", "column", "domain", "composite") and (o.kind, o.name) in twins and o.kind != "table"
+
+    def _add(self, o: Object, statements: Iterable[str], loses: str = "") -> None:
+        for number, sql in enumerate(statements):
+            self._out.append(InverseStep(sql, o.kind, o.name, frozenset({o.key}), loses if number == 0 else ""))
+
+    def _drop(self, objects: Iterable[Object]) -> None:
+        rank = {"constraint": 100}
+        for o in sorted(objects, key=lambda o: (-(rank.get(o.kind, KINDS[o.kind].rank)), _fk_first(o), -o.key.oid, -o.key.sub)):
+            if not self._falls_with_parent(o):
+                self._add(o, KINDS[o.kind].drop(o))
+
+    def _falls_with_parent(self, o: Object) -> bool:
+        parent = o.parent
+        if parent is None:
+            return False
+        gone = parent in self._work.drop or Key(parent.catalog, parent.oid) in self._work.drop
+        if gone and o.facts.get("references") not in (None, o.facts.get("owner")):
+            return o.facts["references"] not in self._torn
+        return gone
+
+    def _rename(self) -> None:
+        """Names first, so that everything after speaks the wanted names."""
+        renames = [(now, wanted) for now, wanted, _ in self._work.alter if _own_name(now) != _own_name(wanted)]
+        for now, wanted in sorted(renames, key=lambda pair: (KINDS[pair[0].kind].rank, pair[0].key)):
+            parent = self._before.get(wanted.parent)
+            if parent is not None and "table" in now.facts:
+                now = replace(now, facts={**now.facts, "table": parent.name})
+            self._add(wanted, KINDS[now.kind].alter(now, _named_like(wanted, now), frozenset()) or [])
+
+    def _create(self, objects: Iterable[Object]) -> None:
+        for o in objects:
+            if o.kind == "constraint" and o.facts["of"] == "DOMAIN":
+                continue
+            self._add(o, KINDS[o.kind].create(o, self._before))
+            if o.kind == "domain":
+                for check in self._work.create.values():
+                    if check.kind == "constraint" and check.parent == o.key:
+                        self._add(check, KINDS["constraint"].create(check, self._before))
+
+    def _retype(self) -> None:
+        for now, wanted in self._work.retype:
+            for sql in retype.swap(now, wanted, self._converted, self._before):
+                self._out.append(InverseStep(sql, "enum", wanted.name, frozenset({now.key, wanted.key})))
+
+    def _alter(self) -> None:
+        order = sorted(self._work.alter, key=lambda entry: (KINDS[entry[0].kind].rank, entry[0].key))
+        for now, wanted, changed in order:
+            if now.key in self._converted:
+                changed -= {"type", "default"}
+            renamed = replace(now, name=wanted.name, facts={**now.facts, **{f: wanted.facts[f] for f in NAMING if f in wanted.facts}})
+            if now.kind == "column" and changed & {"type"}:
+                self._add(wanted, self._convert(renamed, wanted, changed), wanted.name)
+                continue
+            self._add(wanted, KINDS[now.kind].alter(renamed, wanted, changed) or [])
+
+    def _convert(self, now: Object, wanted: Object, changed: frozenset[str]) -> list[str]:
+        """A type goes back by a cast; where there is none, by text; where that fails too, the values cannot return."""
+        statements = KINDS["column"].alter(now, wanted, changed) or []
+        label, old, new = wanted.facts["label"], now.facts["type"], wanted.facts["type"]
+        result = []
+        for sql in statements:
+            head, using, expression = sql.partition(" USING ")
+            if using and f" TYPE {new}" in head:
+                source = f"(select null::{old} as {label}) q"
+                options = (expression, f"{label}::text::{new}", f"NULL::{new}")
+                expression = next(e for e in options if e == options[-1] or self._compiles(f"{e} from {source}"))
+                sql = f"{head} USING {expression}"
+            result.append(sql)
+        return result
+
+    def _owned(self, created: list[Object]) -> None:
+        for o in created:
+            if o.kind == "sequence" and o.facts["owned_by"]:
+                self._add(o, [owned_by(o)])
+        for now, wanted, changed in self._work.alter:
+            if now.kind == "sequence" and "owned_by" in changed:
+                self._add(wanted, [owned_by(wanted)])
+
+
+def _own_name(o: Object) -> tuple[str, str]:
+    return str(o.facts.get("schema", "")), str(o.facts.get("label", o.name))
+
+
+def _named_like(wanted: Object, now: Object) -> Object:
+    """`now` with only the name of `wanted`."""
+    return replace(now, name=wanted.name, facts={**now.facts, **{f: wanted.facts[f] for f in NAMING if f in wanted.facts}})
+
+
+def _fk_first(o: Object) -> int:
+    return 0 if o.facts.get("contype") == "f" else 1

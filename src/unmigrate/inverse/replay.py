@@ -1,0 +1,75 @@
+"""Running migrations on a scratch database, as Prisma would, and observing what they did.
+
+A file runs in one transaction of ours, so that what comes after can be tried and rolled back. A file that manages transactions
+itself, or that PostgreSQL refuses to run in one, is committed for real, whole or statement by statement.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+
+from unmigrate.catalog.observer import Delta, Observer
+from unmigrate.sql import script
+
+Mode = Literal["transaction", "committed", "statements"]
+NOT_IN_TRANSACTION = ("25001", "55P04")  # active_sql_transaction (CONCURRENTLY), unsafe_new_enum_value_usage
+
+
+class ReplayError(Exception):
+    """A migration failed on scratch. `sqlstate` is PostgreSQL's; `statement` the text it stopped at, if known."""
+
+    def __init__(self, message: str, sqlstate: str | None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How a migration ran. In mode "transaction" the transaction is still open."""
+
+    mode: Mode
+    delta: Delta
+
+
+def apply(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> Applied:
+    """Run one migration and observe it. Raises ReplayError; the database is then as before, if it could be."""
+    blanked = script.without_control(sql)
+    if blanked is not None:
+        connection.execute("BEGIN")
+        try:
+            connection.execute(blanked)  # type: ignore[call-overload]
+            return Applied("transaction", observer.refresh())
+        except psycopg.Error as error:
+            connection.execute("ROLLBACK")
+            if error.sqlstate not in NOT_IN_TRANSACTION:
+                raise ReplayError(_message(error), error.sqlstate) from error
+    return _apply_committed(connection, observer, sql)
+
+
+def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> Applied:
+    before, mode = observer.catalog, "committed"
+    try:
+        try:
+            connection.execute(sql)  # type: ignore[call-overload]
+        except psycopg.Error as error:
+            if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                connection.execute("ROLLBACK")
+            if error.sqlstate not in NOT_IN_TRANSACTION:
+                raise
+            mode = "statements"
+            for statement in script.split(sql):
+                connection.execute(statement.text)  # type: ignore[call-overload]
+    except (psycopg.Error, script.ScriptError) as error:
+        raise ReplayError(_message(error), getattr(error, "sqlstate", None)) from error
+    if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        connection.execute("ROLLBACK")
+        raise ReplayError("the file opens a transaction and never commits it: Prisma would report success and lose everything", None)
+    observer.reset()
+    keys = frozenset(k for k in before.objects.keys() | observer.catalog.objects.keys() if before.objects.get(k) != observer.catalog.objects.get(k))
+    return Applied(mode, Delta(before, observer.catalog, keys))  # type: ignore[arg-type]
+
+
+def _message(error: BaseException) -> str:
+    diag = getattr(error, "diag", None)
+    return " ".join(str((diag and diag.message_primary) or error).split())

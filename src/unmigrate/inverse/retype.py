@@ -1,0 +1,60 @@
+"""The type swap: the way back for enum labels that were added, since PostgreSQL cannot drop a label.
+
+Rename the present type aside, create it with the old labels, convert every column of the type (with its default) by way of
+text, drop the type aside. Several columns of a table are converted in one ALTER TABLE, so that it is rewritten once.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from unmigrate.catalog.kinds.enum import attributes, create_as
+from unmigrate.catalog.model import Catalog, Key, Object
+from unmigrate.catalog.sqltext import ident
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A column whose type is swapped."""
+
+    column: Object
+    enum: Object
+
+
+def conversions(retyped: list[tuple[Object, Object]], after: Catalog) -> dict[Key, Conversion]:
+    """Columns whose type (or array of it) is swapped, by key."""
+    result = {}
+    for now, _ in retyped:
+        for o in after:
+            if o.kind == "column" and o.facts["type"] in (now.name, f"{now.name}[]"):
+                result[o.key] = Conversion(o, now)
+    return result
+
+
+def swap(now: Object, wanted: Object, converted: dict[Key, Conversion], before: Catalog) -> list[str]:
+    """Statements of the swap; columns keep the names and defaults they had before."""
+    aside = _aside(now.name)
+    label = aside.rsplit(".", 1)[1]
+    statements = [f"ALTER TYPE {wanted.name} RENAME TO {label}", create_as(wanted, wanted.name), *attributes(wanted)]
+    tables: dict[str, list[str]] = defaultdict(list)
+    defaults = []
+    for key, conversion in sorted(converted.items()):
+        if conversion.enum.key != now.key:
+            continue
+        column = before.get(key) or conversion.column
+        f = column.facts
+        alter = f"ALTER COLUMN {f['label']}"
+        if conversion.column.facts["default"] is not None:
+            tables[f["table"]].append(f"{alter} DROP DEFAULT")
+        type_ = f["type"] if key in before.objects else conversion.column.facts["type"]
+        array = "[]" if conversion.column.facts["type"].endswith("[]") else ""
+        tables[f["table"]].append(f"{alter} TYPE {type_} USING {f['label']}::text{array}::{type_}")
+        if f["default"] is not None:
+            defaults.append(f"ALTER TABLE {f['table']} {alter} SET DEFAULT {f['default']}")
+    statements += [f"ALTER TABLE {table} {', '.join(parts)}" for table, parts in tables.items()]
+    return [*statements, *defaults, f"DROP TYPE {aside}"]
+
+
+def _aside(name: str) -> str:
+    schema, _, label = name.rpartition(".")
+    plain = label[1:-1].replace('""', '"') if label.startswith('"') else label
+    return f"{schema}.{ident(plain[:50] + '__unmigrate')}"

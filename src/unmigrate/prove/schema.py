@@ -1,0 +1,69 @@
+"""Whether a catalog is back where it was, object by object, by name."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from unmigrate.catalog.model import Catalog, Key, Object
+
+Verdict = Literal["exact", "equivalent", "column-order", "refused"]
+DERIVED = frozenset({"definition", "default", "using", "check", "columns", "signature", "partition_bound", "tables"})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One object that is not as it was: missing, left over, or with these facts different."""
+
+    wanted: Object | None
+    found: Object | None
+    facts: frozenset[str] = frozenset()
+
+    @property
+    def derived_only(self) -> bool:
+        """Only deparsed text differs, which may settle when it is loaded again."""
+        return bool(self.facts) and self.facts <= DERIVED
+
+    def __str__(self) -> str:
+        if self.found is None and self.wanted is not None:
+            return f"{self.wanted.kind} {self.wanted.name} is missing"
+        if self.wanted is None and self.found is not None:
+            return f"{self.found.kind} {self.found.name} is left over"
+        assert self.wanted is not None and self.found is not None
+        detail = "; ".join(f"{f}: {self.found.facts.get(f)!r} instead of {self.wanted.facts.get(f)!r}" for f in sorted(self.facts))
+        return f"{self.wanted.kind} {self.wanted.name} differs in {detail}"[:600]
+
+
+def differences(wanted: Catalog, found: Catalog, keys: Iterable[Key] | None = None) -> list[Difference]:
+    """What differs by name between two catalogs, among the objects with these keys (None: all)."""
+    chosen = set(keys) if keys is not None else wanted.objects.keys() | found.objects.keys()
+    mine = {(o.kind, o.name): o for k in chosen if (o := wanted.objects.get(k))}
+    theirs = {(o.kind, o.name): o for k in chosen if (o := found.objects.get(k))}
+    result = []
+    for name in sorted(mine.keys() | theirs.keys()):
+        a, b = mine.get(name), theirs.get(name)
+        if a is None or b is None:
+            result.append(Difference(a, b))
+        elif facts := frozenset(f for f in a.facts.keys() | b.facts.keys() if a.facts.get(f) != b.facts.get(f)):
+            result.append(Difference(a, b, facts))
+    for key in chosen:  # a survivor must bear its own name: others speak of it by identity
+        a, b = wanted.objects.get(key), found.objects.get(key)
+        if a and b and a.name != b.name and not any(d.wanted in (a, b) or d.found in (a, b) for d in result):
+            result.append(Difference(a, b, frozenset({"name"})))
+    return result
+
+
+def order_changed(wanted: Catalog, found: Catalog, keys: Iterable[Key]) -> list[str]:
+    """Tables among the keys whose columns are the same but stand in another order."""
+    tables = {Key("pg_class", key.oid) for key in keys if key.catalog == "pg_class"}
+    names = {o.name for k in tables if (o := wanted.get(k)) and o.kind == "table"}
+    by_name = {o.name: o for o in found if o.kind == "table" and o.name in names}
+    changed = []
+    for key in tables:
+        table = wanted.get(key)
+        if table is None or table.kind != "table" or table.name not in by_name:
+            continue
+        before = [c.facts["label"] for c in wanted.columns(key)]
+        after = [c.facts["label"] for c in found.columns(by_name[table.name].key)]
+        if before != after:
+            changed.append(table.name)
+    return sorted(changed)
