@@ -5,8 +5,9 @@ is not of pg_catalog comes out qualified.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -22,38 +23,37 @@ LEAVE = "select set_config('search_path', current_setting('unmigrate.path'), tru
 
 def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
     """The whole catalog of the connected database. Needs no privilege beyond connecting."""
-    return Catalog.of(_read(connection, [(kind, "true") for kind in KINDS.values()]))
+    return Catalog.of(_read(connection, [(kind, None) for kind in KINDS.values()]))
 
 
 def read_objects(connection: psycopg.Connection[Any], oids: Mapping[str, Iterable[int]]) -> list[Object]:
     """The objects of the named kinds whose oid (for columns: whose table's oid) is among `oids`: {kind: oids}."""
-    wanted = [
-        (KINDS[name], f"{KINDS[name].oid} = any ('{{{','.join(map(str, numbers))}}}'::oid[])")
-        for name, numbers in oids.items()
-        if numbers
-    ]
+    wanted = [(KINDS[name], list(numbers)) for name, numbers in oids.items() if numbers]
     return _read(connection, wanted) if wanted else []
 
 
-def _read(connection: psycopg.Connection[Any], wanted: list[tuple[Kind, str]]) -> list[Object]:
-    queries = [_query(kind, where, connection.info.server_version) for kind, where in wanted]
-    objects: list[Object] = []
-    with connection.transaction() if connection.info.transaction_status == 0 else _nothing():
-        cursor = connection.execute(";\n".join([ENTER, *queries, LEAVE]))
-        for kind, _ in wanted:
-            cursor.nextset()
-            objects += [_object(kind, row) for row in cursor.fetchall()]
-    return objects
+def _read(connection: psycopg.Connection[Any], wanted: list[tuple[Kind, list[int] | None]]) -> list[Object]:
+    """One round trip. Restricted reads are prepared, since planning them costs more than running them."""
+    version = connection.info.server_version
+    open_transaction = connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+    with connection.pipeline(), nullcontext() if open_transaction else connection.transaction():
+        connection.execute(ENTER, prepare=True)
+        cursors = [
+            connection.execute(_query(kind.name, "true", version))
+            if oids is None
+            else connection.execute(_query(kind.name, f"{kind.oid} = any (%s::oid[])", version), [oids], prepare=True)
+            for kind, oids in wanted
+        ]
+        connection.execute(LEAVE, prepare=True)
+        return [_object(kind, row) for (kind, _), cursor in zip(wanted, cursors, strict=True) for row in cursor.fetchall()]
 
 
-class _nothing:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-def _query(kind: Kind, where: str, version: int) -> str:
-    sql = kind.query.replace("{where}", where)
+@lru_cache(maxsize=256)
+def _query(kind: str, where: str, version: int) -> str:
+    sql = KINDS[kind].query
+    if where != "true":
+        sql = sql.replace("%", "%%")
+    sql = sql.replace("{where}", where)
     if version < 150000:
         sql = sql.replace("pg_publication_namespace", "(select null::oid pnpubid, null::oid pnnspid where false)")
     return sql.replace("{not_null_name}", NOT_NULL_NAME if version >= 180000 else "null")
@@ -69,11 +69,3 @@ def _load(value: Any) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(value) if isinstance(value, (str, bytes)) else value
     return result
 
-
-def by_kind(keys: Iterable[Key], kind_of: Mapping[Key, str]) -> dict[str, list[int]]:
-    """Group keys by the kind they are known to have."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for key in keys:
-        if key in kind_of:
-            groups[kind_of[key]].append(key.oid)
-    return dict(groups)

@@ -1,0 +1,184 @@
+"""A plan is data: what will be run, what it loses, what blocks it, which locks it takes, and what else could be done.
+
+It round-trips through JSON, has a content hash as its id, and names the state it starts from and the state it leads to, so that
+it can be reviewed, attached to a pull request, and refused when the database has moved on.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+PLAN_VERSION = 1
+
+Phase = Literal["prepare", "switch", "finish"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One statement of the way back.
+
+    undoes: the migration's statement it undoes (empty where it serves several). object: "table public.\"User\"".
+    transactional: False for what PostgreSQL refuses inside a transaction (concurrent index builds).
+    """
+
+    phase: Phase
+    migration: str
+    sql: str
+    object: str
+    undoes: str = ""
+    transactional: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the rollback cannot bring back or will take away.
+
+    object: "schema.table" or "schema.table.column". kind: "column" and "table" were dropped by the migration (their old values are
+    gone already); "added column" and "added table" hold values written since, which the rollback removes (they are copied to the
+    vault first); "values" were changed by the migration's own UPDATE, DELETE, INSERT or by a conversion.
+    rows: affected rows on the target, None if not counted.
+    """
+
+    migration: str
+    object: str
+    kind: Literal["column", "table", "added column", "added table", "values"]
+    reason: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A question asked of the target before anything is touched: rows that would make a step fail.
+
+    count: SQL returning one number. sample: SQL returning up to 5 rows of keys, as text. ways_out: flags or SQL.
+    """
+
+    migration: str
+    object: str
+    reason: str
+    count: str
+    sample: str
+    ways_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A check that found rows on the target."""
+
+    migration: str
+    object: str
+    reason: str
+    rows: int
+    samples: tuple[str, ...]
+    ways_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock the switch takes. work: what is done under it; "rewrite" and "scan" take time with the table's size.
+
+    bytes and seconds: of the table on the target, and the predicted hold; None without a target.
+    """
+
+    table: str
+    mode: str
+    work: Literal["metadata", "scan", "rewrite"]
+    bytes: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A way to go, side by side with the others."""
+
+    name: Literal["reverse", "restore", "roll-forward"]
+    recommended: bool
+    loses: str
+    downtime: str
+    needs: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the proof showed for one migration. schema: exact, equivalent, column-order, refused. data: lossless, lossy, unknown."""
+
+    migration: str
+    schema: str
+    reason: str
+    data: str
+    lost: tuple[str, ...]
+    not_covered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The way back over one or more migrations, newest first.
+
+    before/after: fingerprints {"table public.\"User\"": sha256 of its facts} of every object involved: as the target must be now,
+    and as it must be afterwards ("" where it must not exist).
+    server_major: the major version the proof ran on. failed: the migration is half-applied (P3009), not applied.
+    """
+
+    migrations: tuple[str, ...]
+    checksums: dict[str, str]
+    schema: str
+    server_major: int
+    steps: tuple[Step, ...]
+    losses: tuple[Loss, ...]
+    checks: tuple[Check, ...]
+    locks: tuple[Lock, ...]
+    verdicts: tuple[Verdict, ...]
+    before: dict[str, str]
+    after: dict[str, str]
+    blockers: tuple[Blocker, ...] = ()
+    options: tuple[Option, ...] = ()
+    failed: bool = False
+    notes: tuple[str, ...] = ()
+    version: int = PLAN_VERSION
+
+    @property
+    def id(self) -> str:
+        """Content hash: the same plan has the same id wherever it was made (12 hex digits)."""
+        content = {k: v for k, v in asdict(self).items() if k not in ("blockers", "locks", "options", "losses")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def proved(self) -> bool:
+        """Whether every migration's way back was shown to work on scratch."""
+        return bool(self.verdicts) and all(v.schema != "refused" for v in self.verdicts)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.id, **asdict(self)}
+
+
+_PARTS: dict[str, type[Any]] = {
+    "steps": Step, "losses": Loss, "checks": Check, "locks": Lock, "verdicts": Verdict, "blockers": Blocker, "options": Option,
+}  # fmt: skip
+
+
+class PlanFormatError(ValueError):
+    """The JSON is not a plan of this version, or was edited: its content does not match its id."""
+
+
+def from_json(value: dict[str, Any]) -> Plan:
+    """The plan behind `Plan.to_json`. Raises PlanFormatError."""
+    if value.get("version") != PLAN_VERSION:
+        raise PlanFormatError(f"plan version {value.get('version')!r}; this unmigrate reads version {PLAN_VERSION}")
+    fields = {k: v for k, v in value.items() if k != "id"}
+    try:
+        for name, part in _PARTS.items():
+            fields[name] = tuple(part(**_tuples(entry)) for entry in fields.get(name, ()))
+        for name in ("migrations", "notes"):
+            fields[name] = tuple(fields.get(name, ()))
+        plan = Plan(**fields)
+    except TypeError as error:
+        raise PlanFormatError(f"not a plan: {error}") from error
+    if value.get("id") not in (None, plan.id):
+        raise PlanFormatError("the plan's content does not match its id: it was edited after it was made")
+    return plan
+
+
+def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}

@@ -1,0 +1,324 @@
+"""Values that satisfy CHECK constraints, partition bounds and domain checks, found by asking the server.
+
+For each checked column a pool of candidates is mined from the checks' own text (literals, numbers and their neighbours,
+lengths, regular expressions) besides the values of its type. Combinations are then judged in bulk by one SELECT that
+computes every check for every candidate row; where none fits, the best ones are improved column by column. Nothing is
+inserted, and what cannot be judged is left to the INSERT.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from unmigrate.scratch.patterns import like, matching
+from unmigrate.scratch.shape import Check, Column, Table, TypeInfo, literal, quoted
+from unmigrate.scratch.values import Style, Values, quote_member, seed_of, short_text
+
+Assignment = dict[int, str | None]  # column number -> literal; None is NULL
+Runner = Callable[[str], list[tuple[Any, ...]]]  # a query that may fail without harm to the transaction
+
+ENOUGH = 6  # combinations that are looked for before the search stops
+LARGEST_PRODUCT = 1200
+SAMPLE = 500
+ROUNDS = 6
+
+_TEXTS = ("text", "varchar", "bpchar", "citext", "name", "char")
+_WHOLE = {"int2": 2**15, "int4": 2**31, "int8": 2**63, "oid": 2**32}
+_FRACTIONS = ("numeric", "float4", "float8", "money")
+_MOMENTS = ("date", "timestamp", "timestamptz")
+_STRING = re.compile(r"'((?:[^']|'')*)'(?:::\"?([A-Za-z_][\w. ]*))?")
+_NUMBER = re.compile(r"(?<![\w.\"'-])-?\d+(?:\.\d+)?(?![\w.\"])")
+_REGEX = re.compile(r"!?~\*? \(?'((?:[^']|'')*)'")
+_LIKE = re.compile(r"(?:~~\*?|similar_to_escape\(|like_escape\() ?\(?'((?:[^']|'')*)'")
+_LIST = re.compile(r"^\{(.*)\}$", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Mined:
+    """What a check's text offers."""
+
+    strings: list[tuple[str, str]] = field(default_factory=list)  # text, type it is cast to
+    numbers: list[str] = field(default_factory=list)
+    matches: list[str] = field(default_factory=list)
+
+
+def mine(expressions: Iterable[str]) -> Mined:
+    found = Mined()
+    for expression in expressions:
+        for text, kind in _STRING.findall(expression):
+            text = text.replace("''", "'")
+            if re.fullmatch(r"-?\d+(\.\d+)?", text):
+                found.numbers.append(text)
+            listed = _LIST.match(text)
+            for part in re.findall(r'"((?:[^"\\]|\\.)*)"|([^,"{}]+)', listed.group(1)) if listed else ():
+                found.strings.append((part[0] or part[1], "text"))
+            found.strings.append((text, kind.strip()))
+        found.numbers += _NUMBER.findall(_STRING.sub(" ", expression))
+        for text in _REGEX.findall(expression):
+            found.matches += matching(text.replace("''", "'"))
+        found.matches += [like(text.replace("''", "'"), n) for text in _LIKE.findall(expression) for n in range(4)]
+    found.numbers = list(dict.fromkeys(found.numbers))[:24]
+    return found
+
+
+def mentions(expression: str, name: str) -> bool:
+    return bool(re.search(rf'(?<![\w"]){re.escape(name)}(?![\w"])|"{re.escape(name)}"', expression))
+
+
+def pool(values: Values, oid: int, typmod: int, seed: int, mined: Mined, depth: int = 0) -> list[str]:
+    """Candidates for a column of this type, the ordinary ones first; without repetition."""
+    info = values.types[oid]
+    if not values.known(oid):
+        return []
+    if info.kind == "d" and oid not in values.pools:
+        return pool(values, info.base, info.base_typmod, seed, mined, depth)
+    if info.kind == "e":
+        return list(info.labels[:40])
+    own = [values.text(oid, typmod, seed, n) for n in range(4)]
+    own += [values.text(oid, typmod, seed, n, Style.EDGE) for n in range(2)]
+    if info.name in _TEXTS:
+        own += _texts(mined, typmod)
+    elif info.name in _WHOLE:
+        own += [text for text in _numbers(mined) if "." not in text and -_WHOLE[info.name] <= int(text) < _WHOLE[info.name]]
+    elif info.name in _FRACTIONS:
+        own += [*_numbers(mined), "0.5"]
+    elif info.name in ("json", "jsonb"):
+        own += _documents(mined)
+    elif info.name in _MOMENTS:
+        own += ["2000-01-01", "2024-06-15", "2999-12-31"]
+        own += [text for text, kind in mined.strings if kind.startswith(("date", "timestamp"))]
+    elif info.name == "bytea":
+        own += ["\\x" + "ab" * int(number) for number in mined.numbers if number.isdigit() and int(number) <= 256]
+    elif info.category == "A" and info.element and not depth:
+        own += _arrays(values, info, typmod, seed, mined)
+    own += [text for text, kind in mined.strings if kind.strip('"') in (info.name, f"{info.name}[]")]
+    return list(dict.fromkeys(own))
+
+
+def _texts(mined: Mined, typmod: int) -> list[str]:
+    found = [*mined.matches, *(text for text, _ in mined.strings), "", "a", "A", "1", "x@example.org", "https://example.org/a"]
+    for number in mined.numbers:
+        if number.isdigit() and int(number) <= 400:
+            for length in {int(number), max(0, int(number) - 1), int(number) + 1}:
+                text = short_text(length, 7, 5)
+                found += [text, text.upper(), "7" * length] + [short_text(length, 7, n) for n in range(1, 4)]
+    found += mined.numbers
+    limit = typmod - 4 if typmod >= 4 else 10**6
+    return [text for text in found if len(text) <= limit]
+
+
+def _numbers(mined: Mined) -> list[str]:
+    found: list[str] = []
+    for number in mined.numbers:
+        if "." in number:
+            found += [number, str(float(number) + 0.5), str(float(number) - 0.5)]
+        else:
+            found += [number, str(int(number) + 1), str(int(number) - 1), str(int(number) // 2)]
+    return ["1", "0", "2", "3", "5", *found, "-1", "10", "100"]
+
+
+def _documents(mined: Mined) -> list[str]:
+    words = list(dict.fromkeys(text for text, _ in mined.strings))[:12]
+    found: list[object] = [{}, [], "text", 1, True, [{"id": 1}], None]
+    found += [{word: value for word in words} for value in ("x", 1, [], {}, True)]
+    found += [{first: second} for first, second in itertools.permutations(words[:5], 2)] + [*words[:6], words]
+    documents = [json.dumps(document) for document in found]
+    for text, kind in mined.strings:
+        if kind.startswith("json"):
+            documents.append(text)
+    return documents
+
+
+def _arrays(values: Values, info: TypeInfo, typmod: int, seed: int, mined: Mined) -> list[str]:
+    members = pool(values, info.element, typmod, seed, mined, depth=1)[:24]
+    if not members:
+        return ["{}"]
+    delimiter = values.types[info.element].delimiter
+    sizes = {0, 1, 2, 3} | {int(n) + more for n in mined.numbers if n.isdigit() and int(n) <= 50 for more in (0, 1)}
+    found = ["{" + delimiter.join(quote_member(members[i % len(members)]) for i in range(size)) + "}" for size in sorted(sizes)]
+    return found + ["{" + quote_member(member) + "}" for member in members]
+
+
+def domain_pools(run: Runner, values: Values) -> None:
+    """Give every domain with checks the values that it accepts, inner domains first."""
+    waiting = [info for info in values.types.values() if info.kind == "d" and info.checks]
+    for info in sorted(waiting, key=lambda info: info.base in {other.oid for other in waiting}):
+        candidates = pool(values, info.base, info.base_typmod, seed_of(info.name), mine(info.checks))
+        # VALUE is an ordinary column name outside of a domain, so the checks can be asked as they are.
+        tests = " AND ".join(f"({check}) IS NOT FALSE" for check in info.checks)
+        sql = (
+            f"SELECT u.x FROM pg_catalog.unnest(ARRAY[{', '.join(map(literal, candidates))}]::text[]) WITH ORDINALITY u(x, o), "
+            f"LATERAL (SELECT u.x::{info.base_text} AS value OFFSET 0) s WHERE {tests} ORDER BY u.o"
+        )
+        try:
+            values.pools[info.oid] = [row[0] for row in run(sql)] or candidates or ["1"]
+        except psycopg.Error:
+            values.pools[info.oid] = candidates or ["1"]
+
+
+@dataclass(slots=True)
+class Solutions:
+    """For each group of columns that checks tie together: the assignments known to pass, preferred first."""
+
+    groups: list[tuple[tuple[int, ...], list[Assignment]]] = field(default_factory=list)
+
+    def columns(self) -> set[int]:
+        return {number for columns, _ in self.groups for number in columns}
+
+    def apply(self, row: Assignment, n: int, shift: int = 0) -> None:
+        """Give the row values that pass; what passes already is left, unless shifted on purpose."""
+        for columns, passing in self.groups:
+            current = {number: row.get(number) for number in columns}
+            if passing and (shift or current not in passing):
+                row.update(passing[(n + shift) % len(passing)])
+
+
+class Search:
+    """The search over one table."""
+
+    def __init__(self, run: Runner, table: Table, values: Values, fixed: Mapping[int, Sequence[str | None]]) -> None:
+        """fixed: the only values some columns may take (the keys of their parents, for foreign keys)."""
+        self.run, self.table, self.values = run, table, values
+        self.columns = {column.number: column for column in table.columns}
+        self.checks = [*table.checks, *_bounds(table)]
+        used = {number: self._involved(check) for number, check in enumerate(self.checks)}
+        self.groups = _groups(used)
+        self.pools: dict[int, list[str | None]] = {}
+        for number in {number for group in used.values() for number in group}:
+            self.pools[number] = self._pool(self.columns[number], used, fixed)
+        self.random = random.Random(seed_of(table.schema, table.name))
+
+    def _involved(self, check: Check) -> tuple[int, ...]:
+        """The columns one may choose for this check: those it names, and those its generated columns are made of."""
+        named = [c for c in self.table.columns if c.number in check.columns or (not check.columns and mentions(check.expression, c.name))]
+        sources = [c for g in named if g.generated for c in self.table.columns if mentions(g.default or "", c.name)]
+        return tuple(sorted({c.number for c in [*named, *sources] if not c.generated}))
+
+    def _pool(self, column: Column, used: Mapping[int, tuple[int, ...]], fixed: Mapping[int, Sequence[str | None]]) -> list[str | None]:
+        if column.number in fixed:
+            return list(fixed[column.number]) or [None]
+        texts = [self.checks[number].expression for number, columns in used.items() if column.number in columns]
+        if column.default:
+            texts.append(column.default)
+        seed = seed_of(self.table.name, column.name)
+        found: list[str | None] = [*pool(self.values, column.type, column.typmod, seed, mine(texts))]
+        if not column.not_null:
+            found.append(None)
+        return found or [None]
+
+    def solve(self, planned: Sequence[Assignment]) -> Solutions:
+        """Assignments that pass; rows as planned come first where they do."""
+        if not self.groups:
+            return Solutions()
+        passing: list[list[Assignment]] = [[] for _ in self.groups]
+        trials = [self._first_trials(group, planned) for group in self.groups]
+        for round_number in range(ROUNDS):
+            judged = self._judge(trials)
+            if judged is None:
+                return Solutions()
+            for index, (columns, checks) in enumerate(self.groups):
+                scored = [(trial, verdict) for trial, verdict in zip(trials[index], judged, strict=False)]
+                for trial, verdict in scored:
+                    if all(verdict[check] for check in checks) and trial not in passing[index]:
+                        passing[index].append(trial)
+                done = len(passing[index]) >= ENOUGH or round_number == ROUNDS - 1
+                trials[index] = [] if done else self._next_trials(columns, checks, scored, bool(passing[index]))
+            if not any(trials):
+                break
+        return Solutions([(columns, found) for (columns, _), found in zip(self.groups, passing, strict=True)])
+
+    def _first_trials(self, group: tuple[tuple[int, ...], tuple[int, ...]], planned: Sequence[Assignment]) -> list[Assignment]:
+        columns = group[0]
+        trials = [{number: row.get(number) for number in columns} for row in planned]
+        pools = [self.pools[number] for number in columns]
+        size = 1
+        for values in pools:
+            size *= len(values)
+        if size <= LARGEST_PRODUCT:
+            return trials + [dict(zip(columns, choice, strict=True)) for choice in itertools.product(*pools)]
+        alone = [{number: value if number == one else None for number, value in trials[0].items()} for one in columns]
+        sampled = [{number: self.random.choice(self.pools[number]) for number in columns} for _ in range(SAMPLE)]
+        return trials + [trial for trial in alone if self._allowed(trial)] + sampled
+
+    def _allowed(self, trial: Assignment) -> bool:
+        return all(value is not None or not self.columns[number].not_null for number, value in trial.items())
+
+    def _next_trials(
+        self, columns: tuple[int, ...], checks: tuple[int, ...], scored: list[tuple[Assignment, Sequence[bool]]], any_passed: bool
+    ) -> list[Assignment]:
+        """Neighbours of the best trials: one column changed, among the columns of a check that failed (any, if none did)."""
+        scored.sort(key=lambda pair: -sum(bool(pair[1][check]) for check in checks))
+        found: list[Assignment] = []
+        for trial, verdict in scored[:6]:
+            failed = {number for check in checks if not verdict[check] for number in self._involved(self.checks[check])}
+            for number in sorted(failed) or columns:
+                options = self.pools[number]
+                for value in self.random.sample(options, min(len(options), 16)):
+                    changed = {**trial, number: value}
+                    if changed not in found:
+                        found.append(changed)
+        return [] if any_passed and not found else found[: 2 * SAMPLE]
+
+    def _judge(self, trials: Sequence[Sequence[Assignment]]) -> list[Sequence[bool]] | None:
+        """Every check for every trial row; a check that cannot be computed counts as passed."""
+        height = max(map(len, trials))
+        numbers = sorted(number for columns, _ in self.groups for number in columns)
+        rows: list[Assignment] = [{} for _ in range(height)]
+        for group in trials:
+            for row, trial in zip(rows, group, strict=False):
+                row.update(trial)
+        arrays = ", ".join(f"ARRAY[{', '.join(literal(row.get(number)) for row in rows)}]::text[]" for number in numbers)
+        cast = ", ".join(f"u.c{n}::{self.columns[n].type_text} AS {quoted(self.columns[n].name)}" for n in numbers)
+        generated = "".join(f", ({c.default}) AS {quoted(c.name)}" for c in self.table.columns if self._computable(c, numbers))
+        source = f"SELECT u.o AS unmigrate_o, {cast} FROM unnest({arrays}) WITH ORDINALITY u({', '.join(f'c{n}' for n in numbers)}, o) OFFSET 0"
+        if generated:
+            source = f"SELECT s.*{generated} FROM ({source}) s OFFSET 0"
+        tests = [f"({check.expression}) IS NOT FALSE" for check in self.checks]
+        try:
+            return [row[0] for row in self.run(f"SELECT ARRAY[{', '.join(tests)}] FROM ({source}) s ORDER BY s.unmigrate_o")]
+        except psycopg.Error:
+            pass
+        verdicts: list[list[bool]] = [[] for _ in range(height)]
+        understood = 0
+        for test in tests:
+            try:
+                column = [row[0] for row in self.run(f"SELECT {test} FROM ({source}) s ORDER BY s.unmigrate_o")]
+                understood += 1
+            except psycopg.Error:
+                column = [True] * height
+            for verdict, value in zip(verdicts, column, strict=True):
+                verdict.append(value)
+        return verdicts if understood else None
+
+    def _computable(self, column: Column, numbers: Sequence[int]) -> bool:
+        """Whether a generated column is named by a check and made of columns that are chosen here."""
+        if not column.generated or not any(mentions(check.expression, column.name) for check in self.checks):
+            return False
+        return all(c.number in numbers for c in self.table.columns if c is not column and mentions(column.default or "", c.name))
+
+
+def _bounds(table: Table) -> list[Check]:
+    """Partition bounds as checks; of a partitioned table one of its partitions' must hold."""
+    if table.bound:
+        return [Check("", (), table.bound)]
+    return [Check("", (), " OR ".join(f"({bound})" for bound in table.leaf_bounds))] if table.leaf_bounds else []
+
+
+def _groups(used: Mapping[int, tuple[int, ...]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """(columns, checks) of each set of checks that share columns, directly or not."""
+    groups: list[tuple[set[int], set[int]]] = []
+    for check, columns in used.items():
+        if not columns:
+            continue
+        touching = [group for group in groups if group[0] & set(columns)]
+        groups = [group for group in groups if group not in touching]
+        groups.append((set(columns).union(*(g[0] for g in touching)), {check}.union(*(g[1] for g in touching))))
+    return [(tuple(sorted(columns)), tuple(sorted(checks))) for columns, checks in groups]

@@ -1,0 +1,317 @@
+"""Generated rows in every table of a scratch database, whatever its constraints.
+
+    fill(connection)                 every user table gets at least three rows
+    fill(connection, tables=[oid])   these tables, and those of their parents that are empty
+
+A table that has enough rows is left alone. Parents come before children; cycles of foreign keys are closed afterwards
+where a key may be NULL, and inserted by one statement where it may not. The first rows are different on purpose: an ordinary
+one, one with edge values, one with NULLs. Values come from names and row numbers alone, so two runs write the same. All rows of
+a table are one INSERT; when it fails each row is tried in a few variations. What cannot be filled is listed with its reason.
+Inside an open transaction every attempt has a savepoint. Tables are filled, never altered, but for the triggers and forced
+policies that reject every attempt: they are switched off for that INSERT (see force.py) and named in the coverage's notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from unmigrate.scratch.checks import Assignment, Search, Solutions, domain_pools
+from unmigrate.scratch.force import without_guards
+from unmigrate.scratch.order import Batch, in_order
+from unmigrate.scratch.planner import Planner, Variation
+from unmigrate.scratch.shape import (
+    Table,
+    count_rows,
+    literal,
+    quoted,
+    read_tables,
+    read_types,
+    referenced_columns,
+)
+from unmigrate.scratch.values import Values
+
+ATTEMPTS = 12
+KEYS_READ = 6  # rows of an already filled parent whose keys are used
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which tables have rows now, and why others have none, or fewer than asked for."""
+
+    filled: dict[str, int] = field(default_factory=dict)  # schema.table -> rows (counted up to what was asked for)
+    empty: dict[str, str] = field(default_factory=dict)  # schema.table -> reason
+    partial: dict[str, str] = field(default_factory=dict)  # filled with fewer rows than asked for: why
+    notes: dict[str, str] = field(default_factory=dict)  # what had to be switched off to insert
+
+
+def fill(
+    connection: psycopg.Connection[Any], tables: Iterable[int] | None = None, per_table: int = 3, *, plain: bool = False
+) -> Coverage:
+    """Insert rows until each table has per_table of them. plain: ordinary values only, and no NULLs."""
+    return _Filler(connection, tables, per_table, plain).run()
+
+
+class _Filler:
+    def __init__(self, connection: psycopg.Connection[Any], tables: Iterable[int] | None, per_table: int, plain: bool) -> None:
+        self.connection, self.per_table, self.plain = connection, per_table, plain
+        # A connection without autocommit opens a transaction by itself.
+        self.in_transaction = not (connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE)
+        self.asked = list(tables) if tables is not None else None
+        self.tables: dict[int, Table] = {}
+        self.have: dict[int, int] = {}
+        self.keys: dict[int, list[Assignment]] = {}  # rows known of tables that others point to
+        self.reasons: dict[int, str] = {}
+        self.notes: dict[str, str] = {}
+        self.solutions: dict[int, Solutions] = {}
+
+    def run(self) -> Coverage:
+        self._read()
+        todo = [table for table in self.tables.values() if self._lacking(table)]
+        types = read_types(self.connection, {column.type for table in todo for column in table.columns})
+        self.values = Values(types)
+        if todo:
+            self._try_unknown_types()
+            domain_pools(self.query, self.values)
+            self._read_keys([table for table in self.tables.values() if self.have[table.oid]])
+        batches = in_order(todo, {oid for oid, count in self.have.items() if count})
+        for batch in batches:
+            self._fill_batch(batch)
+        # A trigger or a check may have needed rows that came later.
+        for table in todo:
+            if self.have[table.oid] == 0 and len(todo) > 1:
+                self._fill_table(table, frozenset())
+        for batch in batches:
+            for table in batch.tables:
+                self._close_cycles(table, batch.late[table.oid])
+        return self._coverage()
+
+    # ---- reading ----------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """The tables asked for, and above them every table that lacks rows or whose keys are needed."""
+        wanted: Iterable[int] | None = self.asked
+        while wanted is None or wanted:
+            found = read_tables(self.connection, wanted)
+            self.tables.update(found)
+            self.have.update(count_rows(self.connection, found.values(), self.per_table))
+            if wanted is None:
+                break
+            lacking = [table for table in found.values() if self._lacking(table)]
+            wanted = {key.parent for table in lacking for key in table.foreign_keys} - self.tables.keys()
+        self.referenced = referenced_columns(self.tables)
+
+    def _lacking(self, table: Table) -> bool:
+        """Whether a table gets rows: parents that nobody asked for only when they are empty."""
+        asked = self.asked is None or table.oid in self.asked
+        return self.have[table.oid] < (self.per_table if asked else 1)
+
+    def _read_keys(self, tables: Sequence[Table]) -> None:
+        parts = []
+        for table in tables:
+            numbers = self.referenced.get(table.oid)
+            if numbers:
+                names = {column.number: quoted(column.name) for column in table.columns}
+                texts = ", ".join(f"{names[number]}::text" for number in numbers)
+                parts.append(f"(SELECT {table.oid}::int8, ARRAY[{texts}] FROM {table.source} LIMIT {KEYS_READ})")
+        for oid, row in self.query(" UNION ALL ".join(parts)) if parts else ():
+            self.keys.setdefault(oid, []).append(dict(zip(self.referenced[oid], row, strict=True)))
+
+    def _try_unknown_types(self) -> None:
+        """Types of extensions that values.py does not know: whatever text their input function takes."""
+        needed = {column.type for table in self.tables.values() for column in table.columns}
+        for oid in {base for kind in needed for base in self.values.unknown_bases(kind)}:
+            accepted = []
+            for guess in ("1", "2", "3", "a", "b", "c", "{}", "(1,1)", "(2,1)", "[1,2]", "1.0.0", "1.0.1", "a=1", ""):
+                try:
+                    self.query(f"SELECT {literal(guess)}::text::{self.values.types[oid].text}")
+                    accepted.append(guess)
+                except psycopg.Error:
+                    continue
+            if accepted:
+                self.values.pools[oid] = accepted
+
+    # ---- inserting --------------------------------------------------------------------------------------------------
+
+    def _fill_batch(self, batch: Batch) -> None:
+        if len(batch.tables) == 1 and not batch.circular:
+            self._fill_table(batch.tables[0], batch.late[batch.tables[0].oid])
+        else:
+            self._fill_circle(batch)
+
+    def _planner(self, table: Table, late: frozenset[str]) -> Planner:
+        planner = Planner(table, self.values, self.keys, late, self.plain)
+        if table.oid not in self.solutions and (table.checks or table.bound or table.leaf_bounds):
+            search = Search(self.query, table, self.values, planner.key_pools())
+            planned = [planner.row(n) for n in range(self.per_table)]
+            self.solutions[table.oid] = search.solve(planned)
+        planner.solutions = self.solutions.get(table.oid, Solutions())
+        return planner
+
+    def _fill_table(self, table: Table, late: frozenset[str]) -> None:
+        if table.partitioned and not table.leaf_bounds:
+            self.reasons[table.oid] = "a partitioned table without partitions holds no rows"
+            return
+        if late == frozenset() and table.oid in self.reasons:
+            self.solutions.pop(table.oid, None)  # a second try: parents may have keys now
+        planner = self._planner(table, late)
+        numbers = range(self.have[table.oid], self.per_table)
+        rows = planner.distinct([planner.row(n) for n in numbers])
+        try:
+            if len(rows) == len(numbers) and self._insert(table, rows) == len(rows):
+                self.reasons.pop(table.oid, None)
+                return
+        except psycopg.Error as error:
+            self.reasons[table.oid] = reason_of(error)
+            self._recount(table)
+        for n in range(self.have[table.oid], self.per_table):
+            if self.have[table.oid] > n:
+                continue
+            if not self._insert_varied(table, planner, n):
+                break
+
+    def _insert_varied(self, table: Table, planner: Planner, n: int) -> bool:
+        """One row, by as many variations as are allowed; each learns from the error before."""
+        error: psycopg.Error | None = None
+        row: Assignment = {}
+        for variation in Variation.sequence(ATTEMPTS):
+            row = planner.varied(n, variation, row, error)
+            try:
+                if self._insert(table, [row]):
+                    return True
+                self.reasons[table.oid] = "a trigger or rule of the table swallows inserted rows"
+            except psycopg.Error as problem:
+                error = problem
+                self.reasons[table.oid] = reason_of(problem)
+        if error is None or self.have[table.oid]:
+            return False
+        return self._insert_unguarded(table, planner, n, error)
+
+    def _insert_unguarded(self, table: Table, planner: Planner, n: int, error: psycopg.Error) -> bool:
+        rows = planner.distinct([planner.row(i, Variation.plain()) for i in range(n, self.per_table)])
+        statement = self._statement(table, rows)
+        with without_guards(self.connection, table, error, nested=self.in_transaction) as guards:
+            if not guards:
+                return False
+            self._register(table, self.connection.execute(statement.encode()).fetchall())
+        if guards.failed is not None:
+            self._recount(table)
+            return False
+        self.notes[table.label] = f"inserted without {', '.join(guards.names)}: {self.reasons.pop(table.oid)}"
+        return True
+
+    def _fill_circle(self, batch: Batch) -> None:
+        """Tables whose required keys point at each other: one statement, at whose end alone the keys are checked."""
+        planners = {table.oid: self._planner(table, batch.late[table.oid]) for table in batch.tables}
+        count = self.per_table
+        for table in batch.tables:
+            fixed = planners[table.oid].explicit_keys(self.query, self.referenced.get(table.oid, ()), count)
+            self.keys[table.oid] = fixed
+        parts, planned = [], {}
+        for table in batch.tables:
+            planner = planners[table.oid]
+            rows = [{**planner.row(n), **self.keys[table.oid][n]} for n in range(count)]
+            planned[table.oid] = rows
+            parts.append(f"t{table.oid} AS ({self._statement(table, rows)})")
+        try:
+            self.query(f"WITH {', '.join(parts)} SELECT 1")
+            for table in batch.tables:
+                self.have[table.oid] = count
+        except psycopg.Error as error:
+            for table in batch.tables:
+                self.reasons[table.oid] = reason_of(error)
+                self.keys[table.oid] = []
+
+    def _statement(self, table: Table, rows: Sequence[Assignment]) -> str:
+        columns = [column for column in table.columns if any(column.number in row for row in rows)]
+        override = " OVERRIDING SYSTEM VALUE" if any(column.identity for column in columns) else ""
+        names = {column.number: quoted(column.name) for column in table.columns}
+        returned = ", ".join(f"{names[number]}::text" for number in self.referenced.get(table.oid, ()))
+        tail = f" RETURNING ctid::text, ARRAY[{returned}]::text[]"
+        settable = columns or [column for column in table.columns if not column.generated][:1]
+        if not settable:
+            return f"INSERT INTO {table.sql} DEFAULT VALUES{tail}"
+        tuples = (
+            "(" + ", ".join(literal(row[c.number]) if c.number in row else "DEFAULT" for c in settable) + ")" for row in rows
+        )
+        listed = ", ".join(quoted(column.name) for column in settable)
+        return f"INSERT INTO {table.sql} ({listed}){override} VALUES {', '.join(tuples)}{tail}"
+
+    def _insert(self, table: Table, rows: Sequence[Assignment]) -> int:
+        if not rows:
+            return 0
+        returned = self.query(self._statement(table, rows), deferred=[k.name for k in table.foreign_keys if k.deferred])
+        self._register(table, returned)
+        return len(returned)
+
+    def _register(self, table: Table, returned: Sequence[tuple[Any, ...]]) -> None:
+        self.have[table.oid] += len(returned)
+        numbers = self.referenced.get(table.oid, ())
+        if numbers:
+            known = self.keys.setdefault(table.oid, [])
+            known += [dict(zip(numbers, row[1], strict=True)) for row in returned]
+
+    def _recount(self, table: Table) -> None:
+        """A trigger elsewhere may have inserted rows here since the tables were counted."""
+        count = count_rows(self.connection, [table], self.per_table)[table.oid]
+        if count > self.have[table.oid]:
+            self.have[table.oid] = count
+            self._read_keys([table])
+
+    def _close_cycles(self, table: Table, late: frozenset[str]) -> None:
+        """Point the foreign keys that had to wait at rows that exist now."""
+        for key in table.foreign_keys:
+            parents = self.keys.get(key.parent)
+            if key.name not in late or not parents or not self.have[table.oid]:
+                continue
+            columns = {column.number: column for column in table.columns}
+            names = [quoted(columns[number].name) for number in key.columns]
+            rows = ", ".join(
+                f"({n + 1}, " + ", ".join(f"{literal(row[c])}::{columns[m].type_text}" for m, c in zip(key.columns, key.parent_columns, strict=True)) + ")"
+                for n, row in enumerate(parents[: self.per_table - 1] or parents[:1])
+            )
+            sets = ", ".join(f"{name} = v.c{i}" for i, name in enumerate(names))
+            sql = (
+                f"UPDATE {table.source} t SET {sets} FROM (SELECT ctid, tableoid, row_number() OVER () AS n FROM {table.source}) s "
+                f"JOIN (VALUES {rows}) v(n, {', '.join(f'c{i}' for i in range(len(names)))}) ON v.n = s.n "
+                f"WHERE t.ctid = s.ctid AND t.tableoid = s.tableoid AND {' AND '.join(f't.{name} IS NULL' for name in names)} RETURNING 1"
+            )
+            try:
+                self.query(sql)
+            except psycopg.Error:
+                continue  # the rows stay, with this key NULL
+
+    def query(self, sql: str, deferred: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement; when it fails, an open transaction goes on as if it had not been run."""
+        if not self.in_transaction:
+            return self.connection.execute(sql.encode()).fetchall()
+        checks = "".join(f"SET CONSTRAINTS {quoted(name)} IMMEDIATE;SET CONSTRAINTS {quoted(name)} DEFERRED;" for name in deferred)
+        try:
+            cursor = self.connection.execute(
+                f"SAVEPOINT unmigrate_fill;{sql};{checks}RELEASE SAVEPOINT unmigrate_fill".encode()
+            )
+        except psycopg.Error:
+            self.connection.execute(b"ROLLBACK TO SAVEPOINT unmigrate_fill;RELEASE SAVEPOINT unmigrate_fill")
+            raise
+        cursor.nextset()
+        return cursor.fetchall()
+
+    def _coverage(self) -> Coverage:
+        coverage = Coverage(notes=self.notes)
+        for table in self.tables.values():
+            count, reason = self.have[table.oid], self.reasons.get(table.oid, "")
+            if count:
+                coverage.filled[table.label] = count
+                if self._lacking(table):
+                    coverage.partial[table.label] = reason or "no further row fits its unique keys"
+            else:
+                coverage.empty[table.label] = reason or "no row fits its keys"
+        return coverage
+
+
+def reason_of(error: psycopg.Error) -> str:
+    return " ".join((error.diag.message_primary or str(error)).split())[:300]
