@@ -14,16 +14,15 @@ import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import psycopg
 
 from unmigrate.scratch.patterns import like, matching
-from unmigrate.scratch.shape import Check, Column, Table, TypeInfo, literal, quoted
+from unmigrate.scratch.shape import Check, Column, Rows, Table, TypeInfo, literal, quoted
 from unmigrate.scratch.values import Style, Values, quote_member, seed_of, short_text
 
 Assignment = dict[int, str | None]  # column number -> literal; None is NULL
-Runner = Callable[[str], list[tuple[Any, ...]]]  # a query that may fail without harm to the transaction
+Runner = Callable[[str], Rows]  # a query that may fail without harm to the transaction
 
 ENOUGH = 6  # combinations that are looked for before the search stops
 LARGEST_PRODUCT = 1200
@@ -38,6 +37,7 @@ _STRING = re.compile(r"'((?:[^']|'')*)'(?:::\"?([A-Za-z_][\w. ]*))?")
 _NUMBER = re.compile(r"(?<![\w.\"'-])-?\d+(?:\.\d+)?(?![\w.\"])")
 _REGEX = re.compile(r"!?~\*? \(?'((?:[^']|'')*)'")
 _LIKE = re.compile(r"(?:~~\*?|similar_to_escape\(|like_escape\() ?\(?'((?:[^']|'')*)'")
+_MEMBERS: tuple[object, ...] = ("x", 1, [], {}, True)
 _LIST = re.compile(r"^\{(.*)\}$", re.DOTALL)
 
 
@@ -87,7 +87,8 @@ def pool(values: Values, oid: int, typmod: int, seed: int, mined: Mined, depth: 
     if info.name in _TEXTS:
         own += _texts(mined, typmod)
     elif info.name in _WHOLE:
-        own += [text for text in _numbers(mined) if "." not in text and -_WHOLE[info.name] <= int(text) < _WHOLE[info.name]]
+        limit = _WHOLE[info.name]
+        own += [text for text in _numbers(mined) if "." not in text and -limit <= int(text) < limit]
     elif info.name in _FRACTIONS:
         own += [*_numbers(mined), "0.5"]
     elif info.name in ("json", "jsonb"):
@@ -104,7 +105,16 @@ def pool(values: Values, oid: int, typmod: int, seed: int, mined: Mined, depth: 
 
 
 def _texts(mined: Mined, typmod: int) -> list[str]:
-    found = [*mined.matches, *(text for text, _ in mined.strings), "", "a", "A", "1", "x@example.org", "https://example.org/a"]
+    found = [
+        *mined.matches,
+        *(text for text, _ in mined.strings),
+        "",
+        "a",
+        "A",
+        "1",
+        "x@example.org",
+        "https://example.org/a",
+    ]
     for number in mined.numbers:
         if number.isdigit() and int(number) <= 400:
             for length in {int(number), max(0, int(number) - 1), int(number) + 1}:
@@ -128,7 +138,7 @@ def _numbers(mined: Mined) -> list[str]:
 def _documents(mined: Mined) -> list[str]:
     words = list(dict.fromkeys(text for text, _ in mined.strings))[:12]
     found: list[object] = [{}, [], "text", 1, True, [{"id": 1}], None]
-    found += [{word: value for word in words} for value in ("x", 1, [], {}, True)]
+    found += [dict.fromkeys(words, value) for value in _MEMBERS]
     found += [{first: second} for first, second in itertools.permutations(words[:5], 2)] + [*words[:6], words]
     documents = [json.dumps(document) for document in found]
     for text, kind in mined.strings:
@@ -143,8 +153,13 @@ def _arrays(values: Values, info: TypeInfo, typmod: int, seed: int, mined: Mined
         return ["{}"]
     delimiter = values.types[info.element].delimiter
     sizes = {0, 1, 2, 3} | {int(n) + more for n in mined.numbers if n.isdigit() and int(n) <= 50 for more in (0, 1)}
-    found = ["{" + delimiter.join(quote_member(members[i % len(members)]) for i in range(size)) + "}" for size in sorted(sizes)]
-    return found + ["{" + quote_member(member) + "}" for member in members]
+    members = [quote_member(member) for member in members]
+    lists = [[members[i % len(members)] for i in range(size)] for size in sorted(sizes)]
+    return ["{" + delimiter.join(some) + "}" for some in [*lists, *([member] for member in members)]]
+
+
+def _texts_array(values: Iterable[str | None]) -> str:
+    return f"ARRAY[{', '.join(map(literal, values))}]::text[]"
 
 
 def domain_pools(run: Runner, values: Values) -> None:
@@ -155,7 +170,7 @@ def domain_pools(run: Runner, values: Values) -> None:
         # VALUE is an ordinary column name outside of a domain, so the checks can be asked as they are.
         tests = " AND ".join(f"({check}) IS NOT FALSE" for check in info.checks)
         sql = (
-            f"SELECT u.x FROM pg_catalog.unnest(ARRAY[{', '.join(map(literal, candidates))}]::text[]) WITH ORDINALITY u(x, o), "
+            f"SELECT u.x FROM unnest({_texts_array(candidates)}) WITH ORDINALITY u(x, o), "
             f"LATERAL (SELECT u.x::{info.base_text} AS value OFFSET 0) s WHERE {tests} ORDER BY u.o"
         )
         try:
@@ -198,11 +213,18 @@ class Search:
 
     def _involved(self, check: Check) -> tuple[int, ...]:
         """The columns one may choose for this check: those it names, and those its generated columns are made of."""
-        named = [c for c in self.table.columns if c.number in check.columns or (not check.columns and mentions(check.expression, c.name))]
+        bound = not check.columns
+        named = [
+            column
+            for column in self.table.columns
+            if column.number in check.columns or (bound and mentions(check.expression, column.name))
+        ]
         sources = [c for g in named if g.generated for c in self.table.columns if mentions(g.default or "", c.name)]
         return tuple(sorted({c.number for c in [*named, *sources] if not c.generated}))
 
-    def _pool(self, column: Column, used: Mapping[int, tuple[int, ...]], fixed: Mapping[int, Sequence[str | None]]) -> list[str | None]:
+    def _pool(
+        self, column: Column, used: Mapping[int, tuple[int, ...]], fixed: Mapping[int, Sequence[str | None]]
+    ) -> list[str | None]:
         if column.number in fixed:
             return list(fixed[column.number]) or [None]
         texts = [self.checks[number].expression for number, columns in used.items() if column.number in columns]
@@ -219,7 +241,7 @@ class Search:
         if not self.groups:
             return Solutions()
         passing: list[list[Assignment]] = [[] for _ in self.groups]
-        trials = [self._first_trials(group, planned) for group in self.groups]
+        trials = [self._first_trials(columns, planned) for columns, _ in self.groups]
         for round_number in range(ROUNDS):
             judged = self._judge(trials)
             if judged is None:
@@ -230,13 +252,12 @@ class Search:
                     if all(verdict[check] for check in checks) and trial not in passing[index]:
                         passing[index].append(trial)
                 done = len(passing[index]) >= ENOUGH or round_number == ROUNDS - 1
-                trials[index] = [] if done else self._next_trials(columns, checks, scored, bool(passing[index]))
+                trials[index] = [] if done else self._next_trials(columns, checks, scored)
             if not any(trials):
                 break
         return Solutions([(columns, found) for (columns, _), found in zip(self.groups, passing, strict=True)])
 
-    def _first_trials(self, group: tuple[tuple[int, ...], tuple[int, ...]], planned: Sequence[Assignment]) -> list[Assignment]:
-        columns = group[0]
+    def _first_trials(self, columns: tuple[int, ...], planned: Sequence[Assignment]) -> list[Assignment]:
         trials = [{number: row.get(number) for number in columns} for row in planned]
         pools = [self.pools[number] for number in columns]
         size = 1
@@ -252,9 +273,9 @@ class Search:
         return all(value is not None or not self.columns[number].not_null for number, value in trial.items())
 
     def _next_trials(
-        self, columns: tuple[int, ...], checks: tuple[int, ...], scored: list[tuple[Assignment, Sequence[bool]]], any_passed: bool
+        self, columns: tuple[int, ...], checks: tuple[int, ...], scored: list[tuple[Assignment, Sequence[bool]]]
     ) -> list[Assignment]:
-        """Neighbours of the best trials: one column changed, among the columns of a check that failed (any, if none did)."""
+        """Neighbours of the best trials: one column changed, of those whose check failed (any, if none did)."""
         scored.sort(key=lambda pair: -sum(bool(pair[1][check]) for check in checks))
         found: list[Assignment] = []
         for trial, verdict in scored[:6]:
@@ -265,9 +286,9 @@ class Search:
                     changed = {**trial, number: value}
                     if changed not in found:
                         found.append(changed)
-        return [] if any_passed and not found else found[: 2 * SAMPLE]
+        return found[: 2 * SAMPLE]
 
-    def _judge(self, trials: Sequence[Sequence[Assignment]]) -> list[Sequence[bool]] | None:
+    def _judge(self, trials: Sequence[Sequence[Assignment]]) -> Sequence[Sequence[bool]] | None:
         """Every check for every trial row; a check that cannot be computed counts as passed."""
         height = max(map(len, trials))
         numbers = sorted(number for columns, _ in self.groups for number in columns)
@@ -275,15 +296,11 @@ class Search:
         for group in trials:
             for row, trial in zip(rows, group, strict=False):
                 row.update(trial)
-        arrays = ", ".join(f"ARRAY[{', '.join(literal(row.get(number)) for row in rows)}]::text[]" for number in numbers)
-        cast = ", ".join(f"u.c{n}::{self.columns[n].type_text} AS {quoted(self.columns[n].name)}" for n in numbers)
-        generated = "".join(f", ({c.default}) AS {quoted(c.name)}" for c in self.table.columns if self._computable(c, numbers))
-        source = f"SELECT u.o AS unmigrate_o, {cast} FROM unnest({arrays}) WITH ORDINALITY u({', '.join(f'c{n}' for n in numbers)}, o) OFFSET 0"
-        if generated:
-            source = f"SELECT s.*{generated} FROM ({source}) s OFFSET 0"
+        source = self._source(rows, numbers)
         tests = [f"({check.expression}) IS NOT FALSE" for check in self.checks]
         try:
-            return [row[0] for row in self.run(f"SELECT ARRAY[{', '.join(tests)}] FROM ({source}) s ORDER BY s.unmigrate_o")]
+            found = self.run(f"SELECT ARRAY[{', '.join(tests)}] FROM ({source}) s ORDER BY s.unmigrate_o")
+            return [row[0] for row in found]
         except psycopg.Error:
             pass
         verdicts: list[list[bool]] = [[] for _ in range(height)]
@@ -298,11 +315,25 @@ class Search:
                 verdict.append(value)
         return verdicts if understood else None
 
+    def _source(self, rows: Sequence[Assignment], numbers: Sequence[int]) -> str:
+        """A subquery that looks like the table, as far as the checks can see."""
+        arrays = ", ".join(_texts_array(row.get(number) for row in rows) for number in numbers)
+        names = ", ".join(f"c{number}" for number in numbers)
+        columns = [self.columns[number] for number in numbers]
+        cast = ", ".join(f"u.c{c.number}::{c.type_text} AS {quoted(c.name)}" for c in columns)
+        source = f"SELECT u.o AS unmigrate_o, {cast} FROM unnest({arrays}) WITH ORDINALITY u({names}, o) OFFSET 0"
+        computed = [c for c in self.table.columns if self._computable(c, numbers)]
+        if not computed:
+            return source
+        generated = "".join(f", ({column.default}) AS {quoted(column.name)}" for column in computed)
+        return f"SELECT s.*{generated} FROM ({source}) s OFFSET 0"
+
     def _computable(self, column: Column, numbers: Sequence[int]) -> bool:
         """Whether a generated column is named by a check and made of columns that are chosen here."""
         if not column.generated or not any(mentions(check.expression, column.name) for check in self.checks):
             return False
-        return all(c.number in numbers for c in self.table.columns if c is not column and mentions(column.default or "", c.name))
+        sources = (c for c in self.table.columns if c is not column and mentions(column.default or "", c.name))
+        return all(c.number in numbers for c in sources)
 
 
 def _bounds(table: Table) -> list[Check]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import string
 
 _CLASSES = {
-    "d": string.digits, "w": string.ascii_lowercase + string.digits + "_", "s": " ", "D": string.ascii_lowercase, "W": "-", "S": "x",
-    "alpha": string.ascii_lowercase, "digit": string.digits, "alnum": string.ascii_lowercase + string.digits, "punct": "-.",
-    "upper": string.ascii_uppercase, "lower": string.ascii_lowercase, "space": " ", "xdigit": "abcdef" + string.digits,
+    "d": string.digits, "w": string.ascii_lowercase + string.digits + "_", "s": " ",
+    "D": string.ascii_lowercase, "W": "-", "S": "x",
+    "alpha": string.ascii_lowercase, "upper": string.ascii_uppercase, "lower": string.ascii_lowercase,
+    "digit": string.digits, "xdigit": "abcdef" + string.digits, "alnum": string.ascii_lowercase + string.digits,
+    "space": " ", "punct": "-.",
 }  # fmt: skip
 _ESCAPES = {"t": "\t", "n": "\n", "r": "\r"}
 _SILENT = "ABbmMyYZ"  # escapes that match no character

@@ -4,30 +4,34 @@
     fill(connection, tables=[oid])   these tables, and those of their parents that are empty
 
 A table that has enough rows is left alone. Parents come before children; cycles of foreign keys are closed afterwards
-where a key may be NULL, and inserted by one statement where it may not. The first rows are different on purpose: an ordinary
-one, one with edge values, one with NULLs. Values come from names and row numbers alone, so two runs write the same. All rows of
-a table are one INSERT; when it fails each row is tried in a few variations. What cannot be filled is listed with its reason.
-Inside an open transaction every attempt has a savepoint. Tables are filled, never altered, but for the triggers and forced
-policies that reject every attempt: they are switched off for that INSERT (see force.py) and named in the coverage's notes.
+where a key may be NULL, and inserted by one statement where it may not. The first rows are different on purpose: an
+ordinary one, one with edge values, one with NULLs. Values come from names and row numbers alone, so two runs write the
+same. All rows of a table are one INSERT; when it fails each row is tried in a few variations. What cannot be filled is
+listed with its reason. Inside an open transaction every attempt has a savepoint. Tables are filled, never altered, but
+for triggers and forced policies that reject every attempt: those are switched off for that INSERT (see force.py) and
+named in the coverage's notes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 
 from unmigrate.scratch.checks import Assignment, Search, Solutions, domain_pools
-from unmigrate.scratch.force import without_guards
+from unmigrate.scratch.force import insert_without_guards
 from unmigrate.scratch.order import Batch, in_order
-from unmigrate.scratch.planner import Planner, Variation
+from unmigrate.scratch.planner import PLAIN, VARIATIONS, Planner
 from unmigrate.scratch.shape import (
     Table,
     count_rows,
     literal,
+    query,
     quoted,
     read_tables,
     read_types,
@@ -35,7 +39,6 @@ from unmigrate.scratch.shape import (
 )
 from unmigrate.scratch.values import Values
 
-ATTEMPTS = 12
 KEYS_READ = 6  # rows of an already filled parent whose keys are used
 
 
@@ -57,10 +60,13 @@ def fill(
 
 
 class _Filler:
-    def __init__(self, connection: psycopg.Connection[Any], tables: Iterable[int] | None, per_table: int, plain: bool) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], tables: Iterable[int] | None, per_table: int, plain: bool
+    ) -> None:
         self.connection, self.per_table, self.plain = connection, per_table, plain
         # A connection without autocommit opens a transaction by itself.
-        self.in_transaction = not (connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE)
+        idle = connection.info.transaction_status == TransactionStatus.IDLE
+        self.in_transaction = not (connection.autocommit and idle)
         self.asked = list(tables) if tables is not None else None
         self.tables: dict[int, Table] = {}
         self.have: dict[int, int] = {}
@@ -177,9 +183,8 @@ class _Filler:
     def _insert_varied(self, table: Table, planner: Planner, n: int) -> bool:
         """One row, by as many variations as are allowed; each learns from the error before."""
         error: psycopg.Error | None = None
-        row: Assignment = {}
-        for variation in Variation.sequence(ATTEMPTS):
-            row = planner.varied(n, variation, row, error)
+        for variation in VARIATIONS:
+            row = planner.varied(n, variation, error)
             try:
                 if self._insert(table, [row]):
                     return True
@@ -192,17 +197,15 @@ class _Filler:
         return self._insert_unguarded(table, planner, n, error)
 
     def _insert_unguarded(self, table: Table, planner: Planner, n: int, error: psycopg.Error) -> bool:
-        rows = planner.distinct([planner.row(i, Variation.plain()) for i in range(n, self.per_table)])
-        statement = self._statement(table, rows)
-        with without_guards(self.connection, table, error, nested=self.in_transaction) as guards:
-            if not guards:
-                return False
-            self._register(table, self.connection.execute(statement.encode()).fetchall())
-        if guards.failed is not None:
-            self._recount(table)
+        rows = planner.distinct([planner.row(i, PLAIN) for i in range(n, self.per_table)])
+        try:
+            returned, guards = insert_without_guards(self.connection, table, error, self._statement(table, rows))
+        except psycopg.Error:
             return False
-        self.notes[table.label] = f"inserted without {', '.join(guards.names)}: {self.reasons.pop(table.oid)}"
-        return True
+        self._register(table, returned)
+        if returned:
+            self.notes[table.label] = f"inserted without {', '.join(guards)}, because: {self.reasons.pop(table.oid)}"
+        return bool(returned)
 
     def _fill_circle(self, batch: Batch) -> None:
         """Tables whose required keys point at each other: one statement, at whose end alone the keys are checked."""
@@ -235,16 +238,16 @@ class _Filler:
         settable = columns or [column for column in table.columns if not column.generated][:1]
         if not settable:
             return f"INSERT INTO {table.sql} DEFAULT VALUES{tail}"
-        tuples = (
-            "(" + ", ".join(literal(row[c.number]) if c.number in row else "DEFAULT" for c in settable) + ")" for row in rows
-        )
-        listed = ", ".join(quoted(column.name) for column in settable)
-        return f"INSERT INTO {table.sql} ({listed}){override} VALUES {', '.join(tuples)}{tail}"
+        numbers = [column.number for column in settable]
+        tuples = (", ".join(literal(row[c]) if c in row else "DEFAULT" for c in numbers) for row in rows)
+        values = ", ".join(f"({one})" for one in tuples)
+        return f"INSERT INTO {table.sql} ({', '.join(names[c] for c in numbers)}){override} VALUES {values}{tail}"
 
     def _insert(self, table: Table, rows: Sequence[Assignment]) -> int:
         if not rows:
             return 0
-        returned = self.query(self._statement(table, rows), deferred=[k.name for k in table.foreign_keys if k.deferred])
+        deferred = [f"{quoted(table.schema)}.{quoted(key.name)}" for key in table.foreign_keys if key.deferred]
+        returned = self.query(self._statement(table, rows), deferred)
         self._register(table, returned)
         return len(returned)
 
@@ -264,41 +267,43 @@ class _Filler:
 
     def _close_cycles(self, table: Table, late: frozenset[str]) -> None:
         """Point the foreign keys that had to wait at rows that exist now."""
+        columns = {column.number: column for column in table.columns}
         for key in table.foreign_keys:
-            parents = self.keys.get(key.parent)
+            parents = self.keys.get(key.parent, [])[: max(1, self.per_table - 1)]  # the last row keeps its NULL
             if key.name not in late or not parents or not self.have[table.oid]:
                 continue
-            columns = {column.number: column for column in table.columns}
+            types = [columns[number].type_text for number in key.columns]
+            tuples = []
+            for n, parent in enumerate(parents):
+                texts = [literal(parent[number]) for number in key.parent_columns]
+                tuples.append(f"({n + 1}, {', '.join(f'{x}::{kind}' for x, kind in zip(texts, types, strict=True))})")
             names = [quoted(columns[number].name) for number in key.columns]
-            rows = ", ".join(
-                f"({n + 1}, " + ", ".join(f"{literal(row[c])}::{columns[m].type_text}" for m, c in zip(key.columns, key.parent_columns, strict=True)) + ")"
-                for n, row in enumerate(parents[: self.per_table - 1] or parents[:1])
-            )
-            sets = ", ".join(f"{name} = v.c{i}" for i, name in enumerate(names))
+            nullable = [quoted(columns[number].name) for number in key.columns if not columns[number].not_null]
+            aliases = [f"c{number}" for number in key.columns]
+            sets = ", ".join(f"{name} = v.{alias}" for name, alias in zip(names, aliases, strict=True))
+            unset = " AND ".join(f"t.{name} IS NULL" for name in nullable)
             sql = (
-                f"UPDATE {table.source} t SET {sets} FROM (SELECT ctid, tableoid, row_number() OVER () AS n FROM {table.source}) s "
-                f"JOIN (VALUES {rows}) v(n, {', '.join(f'c{i}' for i in range(len(names)))}) ON v.n = s.n "
-                f"WHERE t.ctid = s.ctid AND t.tableoid = s.tableoid AND {' AND '.join(f't.{name} IS NULL' for name in names)} RETURNING 1"
+                f"UPDATE {table.source} t SET {sets} "
+                f"FROM (SELECT ctid, tableoid, row_number() OVER () AS n FROM {table.source}) s "
+                f"JOIN (VALUES {', '.join(tuples)}) v(n, {', '.join(aliases)}) ON v.n = s.n "
+                f"WHERE t.ctid = s.ctid AND t.tableoid = s.tableoid AND {unset} RETURNING 1"
             )
-            try:
-                self.query(sql)
-            except psycopg.Error:
-                continue  # the rows stay, with this key NULL
+            with contextlib.suppress(psycopg.Error):
+                self.query(sql)  # should it fail, the rows stay with this key NULL
 
     def query(self, sql: str, deferred: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         """Run one statement; when it fails, an open transaction goes on as if it had not been run."""
         if not self.in_transaction:
-            return self.connection.execute(sql.encode()).fetchall()
-        checks = "".join(f"SET CONSTRAINTS {quoted(name)} IMMEDIATE;SET CONSTRAINTS {quoted(name)} DEFERRED;" for name in deferred)
-        try:
-            cursor = self.connection.execute(
-                f"SAVEPOINT unmigrate_fill;{sql};{checks}RELEASE SAVEPOINT unmigrate_fill".encode()
-            )
-        except psycopg.Error:
-            self.connection.execute(b"ROLLBACK TO SAVEPOINT unmigrate_fill;RELEASE SAVEPOINT unmigrate_fill")
-            raise
-        cursor.nextset()
-        return cursor.fetchall()
+            return query(self.connection, sql)
+        checks = "".join(f"SET CONSTRAINTS {name} IMMEDIATE;SET CONSTRAINTS {name} DEFERRED;" for name in deferred)
+        with self.connection.cursor(row_factory=tuple_row) as cursor:
+            try:
+                cursor.execute(f"SAVEPOINT unmigrate_fill;{sql};{checks}RELEASE SAVEPOINT unmigrate_fill".encode())
+            except psycopg.Error:
+                self.connection.execute(b"ROLLBACK TO SAVEPOINT unmigrate_fill;RELEASE SAVEPOINT unmigrate_fill")
+                raise
+            cursor.nextset()
+            return cursor.fetchall()
 
     def _coverage(self) -> Coverage:
         coverage = Coverage(notes=self.notes)

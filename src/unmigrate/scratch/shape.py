@@ -1,7 +1,7 @@
 """What the row generator must know of tables: columns, keys, checks, unique and exclusion sets, types.
 
-One query per catalog, restricted to the tables asked for. Nothing here writes. The text of expressions is read under the
-session's search_path, so that it means the same when it is sent back in the same session.
+One query per catalog, restricted to the tables asked for. Nothing here writes. The text of expressions is read under
+the session's search_path, so that it means the same when it is sent back in the same session.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.rows import tuple_row
 
 FIRST_USER_OID = 16384
 
@@ -29,6 +30,7 @@ class TypeInfo:
     base: int
     base_typmod: int
     not_null: bool
+    text: str  # as written in a cast
     base_text: str  # of a domain: what it is a domain of
     labels: tuple[str, ...]
     subtype: int
@@ -90,7 +92,7 @@ class Table:
     partition: bool
     forced_policies: bool
     bound: str | None  # the constraint of a partition
-    leaf_bounds: tuple[str, ...]  # of a partitioned table: the constraints of its partitions, one of which a row must meet
+    leaf_bounds: tuple[str, ...]  # of a partitioned table: its partitions' constraints, one of which a row must meet
     columns: tuple[Column, ...]
     foreign_keys: tuple[ForeignKey, ...]
     checks: tuple[Check, ...]
@@ -125,8 +127,9 @@ def literal(value: str | None) -> str:
 _TABLES = """
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'p', c.relispartition, c.relforcerowsecurity,
        CASE WHEN c.relispartition THEN pg_catalog.pg_get_partition_constraintdef(c.oid) END,
-       CASE WHEN c.relkind = 'p' THEN ARRAY(SELECT COALESCE(pg_catalog.pg_get_partition_constraintdef(l.relid), 'true')
-                                            FROM pg_catalog.pg_partition_tree(c.oid) l WHERE l.isleaf AND l.relid <> c.oid) END
+       CASE WHEN c.relkind = 'p' THEN
+            ARRAY(SELECT COALESCE(pg_catalog.pg_get_partition_constraintdef(l.relid), 'true')
+                  FROM pg_catalog.pg_partition_tree(c.oid) l WHERE l.isleaf AND l.relid <> c.oid) END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.relname <> '_prisma_migrations'
   AND n.nspname !~ '^(pg_|unmigrate)' AND n.nspname <> 'information_schema' AND {where}
@@ -144,8 +147,8 @@ ORDER BY a.attrelid, a.attnum"""
 
 # A foreign key to a partitioned table has a further row for each partition of it: those are left out.
 _CONSTRAINTS = """
-SELECT k.conrelid::int8, k.conname, k.contype::text, k.conkey::int4[], k.confrelid::int8, k.confkey::int4[], k.condeferred,
-       CASE WHEN k.contype = 'c' THEN pg_catalog.pg_get_expr(k.conbin, k.conrelid) END
+SELECT k.conrelid::int8, k.conname, k.contype::text, k.conkey::int4[], k.confrelid::int8, k.confkey::int4[],
+       k.condeferred, CASE WHEN k.contype = 'c' THEN pg_catalog.pg_get_expr(k.conbin, k.conrelid) END
 FROM pg_catalog.pg_constraint k
 WHERE k.conrelid = ANY(%s::oid[]) AND k.contype IN ('c', 'f')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
@@ -154,17 +157,22 @@ ORDER BY k.conrelid, k.conname"""
 _INDEXES = """
 SELECT i.indrelid::int8, c.relname, i.indkey::int4[], i.indnkeyatts::int4, i.indisexclusion,
        COALESCE((pg_catalog.to_jsonb(i)->>'indnullsnotdistinct')::bool, false),
-       CASE WHEN i.indpred IS NOT NULL OR i.indexprs IS NOT NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid) ELSE '' END
+       CASE WHEN i.indpred IS NOT NULL OR i.indexprs IS NOT NULL
+            THEN pg_catalog.pg_get_indexdef(i.indexrelid) ELSE '' END
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = ANY(%s::oid[]) AND (i.indisunique OR i.indisexclusion)
 ORDER BY i.indrelid, c.relname"""
 
 _TYPES = """
-SELECT t.oid::int8, t.typname, t.typtype::text, t.typcategory::text, t.typelem::int8, t.typdelim::text, t.typbasetype::int8,
-       t.typtypmod, t.typnotnull, COALESCE(pg_catalog.format_type(NULLIF(t.typbasetype, 0), t.typtypmod), ''),
-       CASE WHEN t.typtype = 'e' THEN ARRAY(SELECT enumlabel::text FROM pg_catalog.pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder) END,
-       CASE WHEN t.typtype IN ('r', 'm') THEN (SELECT CASE WHEN t.typtype = 'r' THEN r.rngsubtype::int8 ELSE r.rngtypid::int8 END
-             FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid OR pg_catalog.to_jsonb(r)->>'rngmultitypid' = t.oid::text) END,
+SELECT t.oid::int8, t.typname, t.typtype::text, t.typcategory::text, t.typelem::int8, t.typdelim::text,
+       t.typbasetype::int8, t.typtypmod, t.typnotnull, pg_catalog.format_type(t.oid, NULL),
+       COALESCE(pg_catalog.format_type(NULLIF(t.typbasetype, 0), t.typtypmod), ''),
+       CASE WHEN t.typtype = 'e' THEN
+            ARRAY(SELECT enumlabel::text FROM pg_catalog.pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder) END,
+       CASE WHEN t.typtype IN ('r', 'm') THEN
+            (SELECT CASE WHEN t.typtype = 'r' THEN r.rngsubtype::int8 ELSE r.rngtypid::int8 END
+             FROM pg_catalog.pg_range r
+             WHERE r.rngtypid = t.oid OR pg_catalog.to_jsonb(r)->>'rngmultitypid' = t.oid::text) END,
        CASE WHEN t.typtype = 'd' THEN ARRAY(SELECT pg_catalog.pg_get_expr(conbin, 0) FROM pg_catalog.pg_constraint
                                             WHERE contypid = t.oid AND contype = 'c' ORDER BY conname) END,
        CASE WHEN t.typtype = 'c' THEN ARRAY(SELECT ARRAY[a.atttypid::int8, a.atttypmod] FROM pg_catalog.pg_attribute a
@@ -177,36 +185,31 @@ _builtin_types: dict[int, TypeInfo] = {}  # the same on every server, so read on
 def read_tables(connection: psycopg.Connection[Any], oids: Iterable[int] | None) -> dict[int, Table]:
     """User tables by oid, in the order of their names: those given, or all."""
     if oids is None:
-        heads = _query(connection, _TABLES.format(where="true"))
+        heads = query(connection, _TABLES.format(where="true"))
     else:
-        heads = _query(connection, _TABLES.format(where="c.oid = ANY(%s::oid[])"), (list(oids),))
+        heads = query(connection, _TABLES.format(where="c.oid = ANY(%s::oid[])"), (list(oids),))
     wanted = ([head[0] for head in heads],)
     if not heads:
         return {}
     columns: dict[int, list[Column]] = defaultdict(list)
-    for oid, *rest in _query(connection, _COLUMNS, wanted):
+    for oid, *rest in query(connection, _COLUMNS, wanted):
         columns[oid].append(Column(*rest))
     foreign_keys: dict[int, list[ForeignKey]] = defaultdict(list)
     checks: dict[int, list[Check]] = defaultdict(list)
-    for oid, name, kind, key, parent, parent_key, deferred, expression in _query(connection, _CONSTRAINTS, wanted):
+    for oid, name, kind, key, parent, parent_key, deferred, expression in query(connection, _CONSTRAINTS, wanted):
         if kind == "f":
             foreign_keys[oid].append(ForeignKey(name, tuple(key), parent, tuple(parent_key), deferred))
         else:
             checks[oid].append(Check(name, tuple(key or ()), expression))
     unique_sets: dict[int, list[UniqueSet]] = defaultdict(list)
-    for oid, name, key, count, exclusion, nulls_equal, text in _query(connection, _INDEXES, wanted):
+    for oid, name, key, count, exclusion, nulls_equal, text in query(connection, _INDEXES, wanted):
         unique_sets[oid].append(UniqueSet(name, tuple(key[:count]), not nulls_equal, exclusion, text))
-    return {
-        head[0]: Table(
-            *head[:7],
-            leaf_bounds=tuple(head[7] or ()),
-            columns=tuple(columns[head[0]]),
-            foreign_keys=tuple(foreign_keys[head[0]]),
-            checks=tuple(checks[head[0]]),
-            unique_sets=tuple(unique_sets[head[0]]),
-        )
-        for head in heads
-    }
+    found: dict[int, Table] = {}
+    for head in heads:
+        oid, bounds = head[0], tuple(head[7] or ())
+        keys = tuple(foreign_keys[oid]), tuple(checks[oid]), tuple(unique_sets[oid])
+        found[oid] = Table(*head[:7], bounds, tuple(columns[oid]), *keys)
+    return found
 
 
 def read_types(connection: psycopg.Connection[Any], oids: Iterable[int]) -> dict[int, TypeInfo]:
@@ -216,15 +219,10 @@ def read_types(connection: psycopg.Connection[Any], oids: Iterable[int]) -> dict
     while wanted:
         known.update({oid: _builtin_types[oid] for oid in wanted if oid in _builtin_types})
         unknown = [oid for oid in wanted if oid not in known]
-        for row in _query(connection, _TYPES, (unknown,)) if unknown else ():
-            labels, subtype, checks, attributes = row[10:]
-            info = TypeInfo(
-                *row[:10],
-                labels=tuple(labels or ()),
-                subtype=subtype or 0,
-                checks=tuple(checks or ()),
-                attributes=tuple((kind, modifier) for kind, modifier in attributes or ()),
-            )
+        for row in query(connection, _TYPES, (unknown,)) if unknown else ():
+            *plain, labels, subtype, checks, attributes = row
+            members = tuple((kind, modifier) for kind, modifier in attributes or ())
+            info = TypeInfo(*(*plain, tuple(labels or ()), subtype or 0, tuple(checks or ()), members))
             known[info.oid] = info
             if info.oid < FIRST_USER_OID:
                 _builtin_types[info.oid] = info
@@ -240,10 +238,8 @@ def _parts(info: TypeInfo) -> Iterable[int]:
 
 def count_rows(connection: psycopg.Connection[Any], tables: Iterable[Table], limit: int) -> dict[int, int]:
     """How many rows each table has, counting no further than limit."""
-    parts = [
-        f"SELECT {t.oid}::int8, (SELECT count(*) FROM (SELECT FROM {t.source} LIMIT {limit}) s)" for t in tables
-    ]
-    return dict(_query(connection, " UNION ALL ".join(parts))) if parts else {}
+    parts = [f"SELECT {t.oid}::int8, (SELECT count(*) FROM (SELECT FROM {t.source} LIMIT {limit}) s)" for t in tables]
+    return dict(query(connection, " UNION ALL ".join(parts))) if parts else {}
 
 
 def referenced_columns(tables: Mapping[int, Table]) -> dict[int, tuple[int, ...]]:
@@ -255,6 +251,10 @@ def referenced_columns(tables: Mapping[int, Table]) -> dict[int, tuple[int, ...]
     return {oid: tuple(sorted(columns)) for oid, columns in found.items()}
 
 
-def _query(connection: psycopg.Connection[Any], sql: str, params: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
-    with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+Rows = list[tuple[Any, ...]]
+
+
+def query(connection: psycopg.Connection[Any], sql: str, params: tuple[Any, ...] | None = None) -> Rows:
+    """The rows of one statement, as tuples whatever the connection's row factory."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
         return cursor.execute(sql.encode(), params).fetchall()

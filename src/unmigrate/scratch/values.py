@@ -1,8 +1,8 @@
 """Literals of every PostgreSQL type, as text that the type's input function reads.
 
 `Values.text(type, typmod, seed, n)` is the n-th literal of a column: the same for the same seed, and different for
-different n as far as the type has that many values. Styles: ORDINARY values are what anybody would write; EDGE values are what
-people forget (negative, empty, quoted, non-ASCII, large, ancient); types without an edge give ordinary values.
+different n as far as the type has that many values. Styles: ORDINARY values are what anybody would write; EDGE values
+are what people forget (negative, empty, quoted, non-ASCII, large, ancient). Types without an edge give ordinary values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Writer = Callable[[int, int], str]
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "iris", "jade", "kelp", "lotus")
 EDGE_TEXTS = ("Zoë's “naïve” \\ café ☃ {0}", "", "  two  spaces\tand a\nnew line {0} ", "-{0}")
 EDGE_DOCUMENTS: tuple[object, ...] = (
-    {"kéy \"quoted\"": "☃ \\ '", "large": 12345678901234567890.5, "none": None, "list": []},
+    {'kéy "quoted"': "☃ \\ '", "large": 12345678901234567890.5, "none": None, "list": []},
     [],
     {},
     [1, "two", None, {"three": 3}],
@@ -59,7 +59,7 @@ class Values:
         if info.kind == "d":
             return self.text(info.base, info.base_typmod, seed, n, style)
         if info.kind == "c":
-            members = (self.text(part, modifier, seed + i, n, style) for i, (part, modifier) in enumerate(info.attributes))
+            members = [self.text(*part, seed + i, n, style) for i, part in enumerate(info.attributes)]
             return "(" + ",".join(map(quote_member, members)) + ")"
         if info.kind == "r":
             return self._range(info, seed, n, style)
@@ -106,8 +106,8 @@ class Values:
         if style is Style.EDGE:
             return "empty"
         if self.types[info.subtype].name in ("int2", "int4", "int8", "numeric", "float4", "float8"):
-            low = seed % 900 * 100 + 10 * n
-            return f"[{low},{low + 5})"
+            start = seed % 900 * 100 + 10 * n
+            return f"[{start},{start + 5})"
         if self.types[info.subtype].name in ("date", "timestamp", "timestamptz"):
             low, high = (_day(seed, 3 * n + i) for i in (0, 1))
             return f"[{low},{high})"
@@ -186,8 +186,8 @@ def short_text(length: int, seed: int, n: int, alphabet: str = "abcdefghijklmnop
     """Text of exactly this length, different for different n as long as there are so many."""
     number, text = n if length < 3 else n + seed % 977 * 31, ""
     for _ in range(min(length, 12)):
-        number, digit = divmod(number, len(alphabet))
-        text = alphabet[digit] + text
+        number, index = divmod(number, len(alphabet))
+        text = alphabet[index] + text
     return text.rjust(length, alphabet[0])
 
 
@@ -202,8 +202,9 @@ def _numeric(typmod: int, seed: int, n: int, style: Style) -> str:
     digits = ("9" * whole or "0") + "." + "9" * scale
     if style is Style.EDGE:
         return ("-" if n % 2 == 0 else "") + digits
-    step = (n + 1) % 10 ** min(precision, 4)
-    return f"{step}.5" if whole >= 4 else f"0.{step % 10**scale:0{scale}}"[: scale + 2] if whole == 0 else f"{step % 10**whole}.5"
+    if whole == 0:
+        return f"0.{(n + 1) % 10 ** min(scale, 9):0{scale}}"
+    return f"{(n + 1) % 10 ** min(whole, 4)}.5"
 
 
 def _bits(typmod: int, seed: int, n: int, style: Style) -> str:
@@ -277,13 +278,15 @@ ORDINARY: dict[str, Writer] = {
     "pg_lsn": _choice("0/16B37{0}"), "tid": _choice("(0,{0})"),
     "txid_snapshot": _choice("1{0}:20{0}:1{0}"), "pg_snapshot": _choice("1{0}:20{0}:1{0}"),
     "int2vector": _choice("1 2 {0}"), "oidvector": _choice("1 2 {0}"), "refcursor": _choice("cursor {0}"),
-    **{f"reg{kind}": _whole for kind in (
-        "class", "collation", "config", "dictionary", "namespace", "oper", "operator", "proc", "procedure", "role", "type")},
+    "regclass": _whole, "regcollation": _whole, "regconfig": _whole, "regdictionary": _whole, "regnamespace": _whole,
+    "regoper": _whole, "regoperator": _whole, "regproc": _whole, "regprocedure": _whole, "regrole": _whole,
+    "regtype": _whole,
     # contrib and other extensions
     "hstore": _choice('"a"=>"{0}", "b"=>NULL'),
     "ltree": _choice("top.branch.n{0}"), "lquery": _choice("*.n{0}"), "ltxtquery": _choice("top & n{0}"),
     "cube": _choice("({0},0,1),({0}.5,2,3)"), "seg": _choice("{0}0..{0}5"), "query_int": _choice("1&{0}"),
-    "ean13": _checked("460", 9), "isbn13": _checked("978", 9), "ismn13": _checked("9790", 8), "issn13": _checked("977", 9),
+    "ean13": _checked("460", 9), "isbn13": _checked("978", 9), "ismn13": _checked("9790", 8),
+    "issn13": _checked("977", 9),
     "isbn": _checked("", 9), "ismn": _checked("M", 8), "issn": _checked("", 7), "upc": _checked("0", 10),
     "ip4": _address, "ip6": _choice("2001:db8::{0}"), "ipaddress": _address,
     "ip4r": lambda seed, n: f"{_address(seed, n)}/32", "ip6r": _choice("2001:db8:{0}::/48"),
