@@ -58,6 +58,7 @@ class Observer:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+        self.roles_changed = False
         self.reset()
 
     def reset(self) -> None:
@@ -88,6 +89,7 @@ class Observer:
         keys = {k for k in before.objects.keys() | self.catalog.objects.keys() if before.objects.get(k) is not self.catalog.objects.get(k)}
         if renamed := self._renamed(before, keys):
             keys |= self._propagate(renamed, before)
+        self.roles_changed = touched.digest.get("role") != self._digest.get("role")
         self._digest = dict(touched.digest)
         return Delta(before, self.catalog, frozenset(keys))
 
@@ -179,6 +181,10 @@ class Observer:
         start = dict(self.catalog.objects)
         self._read(wanted)
         return {k for k, o in self.catalog.objects.items() if start.get(k) is not o}
+
+    def notes(self, delta: Delta) -> tuple[str, ...]:
+        """What went beyond the database and is not part of its catalog."""
+        return ("roles were created or dropped: they are wider than the database and are not undone",) if self.roles_changed else ()
 
     def check(self) -> list[str]:
         """Names of objects where the model is not what a full read finds: must be empty."""

@@ -203,13 +203,23 @@ class _Builder:
         return gone
 
     def _rename(self) -> None:
-        """Names first, so that everything after speaks the wanted names."""
-        renames = [(now, wanted) for now, wanted, _ in self._work.alter if _own_name(now) != _own_name(wanted)]
-        for now, wanted in sorted(renames, key=lambda pair: (KINDS[pair[0].kind].rank, pair[0].key)):
-            parent = self._before.get(wanted.parent)
-            if parent is not None and "table" in now.facts:
-                now = replace(now, facts={**now.facts, "table": parent.name})
-            self._add(wanted, KINDS[now.kind].alter(now, _named_like(wanted, now), frozenset()) or [])
+        """Names first, so that everything after speaks the wanted names; a name still taken is waited for."""
+        pending = [(now, wanted) for now, wanted, _ in self._work.alter if _own_name(now) != _own_name(wanted)]
+        pending.sort(key=lambda pair: (KINDS[pair[0].kind].rank, pair[0].key))
+        while pending:
+            taken = {(now.kind, now.parent, _own_name(now)) for now, _ in pending}
+            free = [(n, w) for n, w in pending if (n.kind, n.parent, _own_name(w)) not in taken]
+            if not free:
+                raise CannotInvert(f"names were exchanged among {', '.join(now.name for now, _ in pending)}")
+            for now, wanted in free:
+                self._rename_one(now, wanted)
+            pending = [pair for pair in pending if pair not in free]
+
+    def _rename_one(self, now: Object, wanted: Object) -> None:
+        parent = self._before.get(wanted.parent)
+        if parent is not None:
+            now = replace(now, facts={**now.facts, **{f: parent.name for f in ("table", "owner") if f in now.facts and wanted.parent}})
+        self._add(wanted, KINDS[now.kind].alter(now, _named_like(wanted, now), frozenset()) or [])
 
     def _create(self, objects: Iterable[Object]) -> None:
         for o in objects:
@@ -231,7 +241,7 @@ class _Builder:
         for now, wanted, changed in order:
             if now.key in self._converted:
                 changed -= {"type", "default"}
-            renamed = replace(now, name=wanted.name, facts={**now.facts, **{f: wanted.facts[f] for f in NAMING if f in wanted.facts}})
+            renamed = _named_like(wanted, now)
             if now.kind == "column" and changed & {"type"}:
                 self._add(wanted, self._convert(renamed, wanted, changed), wanted.name)
                 continue

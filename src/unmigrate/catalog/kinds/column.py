@@ -3,7 +3,7 @@
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, user_schema
 from unmigrate.catalog.kinds.sequence_options import identity_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
 
 QUERY = f"""
 select a.attrelid, a.attnum, format('%I.%I.%I', n.nspname, c.relname, a.attname), 'pg_class', a.attrelid, 0,
@@ -82,8 +82,6 @@ def _storage(letter: str) -> str:
 
 
 def column_grants(column: Object, now: dict[str, list[list[str]]] | None, wanted: dict[str, list[list[str]]] | None) -> Statements:
-    from unmigrate.catalog.sqltext import grant_sql
-
     label, table = column.facts["label"], column.facts["table"]
     plain = grant_sql(table, now, wanted)
     return [statement.replace(f" ON {table} ", f" ({label}) ON {table} ", 1) for statement in plain]
@@ -145,7 +143,8 @@ def _retype(now: Object, wanted: Object, what: str) -> Statements:
     f = wanted.facts
     statements = [f"{what} DROP DEFAULT"] if now.facts["default"] is not None and not now.facts["generated"] else []
     collate = f" COLLATE {f['collation']}" if f["collation"] else ""
-    statements.append(f"{what} TYPE {f['type']}{collate} USING {conversion(now, wanted)}")
+    using = "" if f["generated"] else f" USING {conversion(now, wanted)}"
+    statements.append(f"{what} TYPE {f['type']}{collate}{using}")
     if f["default"] is not None and not f["generated"]:
         statements.append(f"{what} SET DEFAULT {f['default']}")
     return statements

@@ -6,6 +6,7 @@ migration that creates them can be undone, one that drops or changes them is ref
 
 from unmigrate.catalog.kinds.base import CannotInvert, Kind, Statements, not_member
 from unmigrate.catalog.model import Catalog, Object
+from unmigrate.catalog.sqltext import acl_json, grant_sql
 
 CATALOGS = (
     "pg_cast", "pg_operator", "pg_opclass", "pg_opfamily", "pg_collation", "pg_conversion", "pg_language", "pg_transform",
@@ -14,9 +15,10 @@ CATALOGS = (
 
 
 def _query(catalog: str, alias: str = "o", condition: str = "true") -> str:
+    acl = acl_json("o.proacl", "f", "o.proowner") if catalog == "pg_proc" else "null::jsonb"
     return f"""
 select {alias}.oid, 0, x.type || ' ' || x.identity, null, null::oid, 0,
-  jsonb_build_object('type', x.type, 'identity', x.identity, 'content', md5((to_jsonb({alias}) - 'oid')::text)), '{{}}'::jsonb
+  jsonb_build_object('type', x.type, 'identity', x.identity, 'content', md5((to_jsonb({alias}) - 'oid' - 'proacl' - 'proowner')::text), 'acl', {acl}), '{{}}'::jsonb
 from {catalog} {alias} cross join lateral pg_identify_object('{catalog}'::regclass, {alias}.oid, 0) x
 where {alias}.oid >= 16384 and {condition} and {not_member(catalog, f'{alias}.oid')} and {{where}}"""
 
@@ -30,6 +32,8 @@ def drop(other: Object) -> Statements:
 
 
 def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    if changed == {"acl"}:
+        return grant_sql(f"FUNCTION {wanted.facts['identity']}", now.facts["acl"], wanted.facts["acl"])
     raise CannotInvert(f"{now.name} was changed; unmigrate cannot change a {now.facts['type']} back")
 
 

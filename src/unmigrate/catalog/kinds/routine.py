@@ -5,9 +5,9 @@ from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
 
 QUERY = f"""
-select p.oid, 0, format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), null, null::oid, 0,
+select p.oid, 0, format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)), null, null::oid, 0,
   jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(p.proname), 'prokind', p.prokind,
-    'arguments', pg_get_function_identity_arguments(p.oid), 'definition', pg_get_functiondef(p.oid),
+    'arguments', oidvectortypes(p.proargtypes), 'definition', pg_get_functiondef(p.oid),
     'signature', concat(pg_get_function_arguments(p.oid), ' ', pg_get_function_result(p.oid)),
     'late', p.prosqlbody is not null or exists (select from pg_type t where t.typtype = 'c'
       and (t.oid = any (p.proargtypes || p.prorettype) or t.typarray = any (p.proargtypes || p.prorettype))),

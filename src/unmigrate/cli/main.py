@@ -1,0 +1,73 @@
+"""The command line. Commands are found by name and imported when they run, so that --help answers at once."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "audit": "Prove a whole history: one line per migration.",
+    "plan": "Show the way back: statement and inverse, losses, blockers, locks, options.",
+    "prove": "Prove the way back of migrations, or of a script of yours, on scratch.",
+    "down": "Write the way back as plain SQL for psql.",
+    "status": "Show the ledger, vault and unfinished operations of a database.",
+    "rollback": "Roll back applied or failed migrations on a database.",
+    "verify": "Compare ledger, folder, live catalog, history and schema.prisma.",
+    "demo": "Watch the whole story on an embedded server.",
+    "doctor": "Check that everything needed is there, before the incident.",
+}
+
+
+class Commands(click.Group):
+    """A group whose commands live in modules of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"unmigrate.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="unmigrate")
+def cli() -> None:
+    """The way back for Prisma migrations on PostgreSQL.
+
+    Exit codes: 0 done, 1 found something, 2 usage, 3 refused for safety, 4 environment, 5 failed and rolled back,
+    6 partly done and resumable.
+    """
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry of the command line; returns the exit status."""
+    from unmigrate.errors import UnmigrateError
+
+    try:
+        result: Any = cli.main(args=argv, standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Stopped; nothing was changed.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.exceptions.Exit as error:
+        return int(error.exit_code)
+    except UnmigrateError as error:
+        from unmigrate.cli.render import show_error
+
+        show_error(error)
+        return error.exit_status
+    return int(result) if isinstance(result, int) else 0
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""What a plain rollback cannot bring back, told from what the migration did: never less than what may be lost."""
+
+import re
+from collections.abc import Iterable
+
+from unmigrate.catalog.model import Catalog, Key, Object
+from unmigrate.catalog.observer import Delta
+from unmigrate.plan.model import Loss
+from unmigrate.sql.writes import Write, identifiers, may_write, writes
+
+# type before -> types whose values all came from it and go back to the same value (both casts are exact)
+_WIDENINGS = {
+    "smallint": {"integer", "bigint", "numeric", "text"},
+    "integer": {"bigint", "numeric", "text", "double precision"},
+    "bigint": {"numeric", "text"},
+    "boolean": {"text"},
+    "uuid": {"text"},
+    "real": {"double precision"},
+    "date": {"text"},
+    "inet": {"text"},
+    "text": {"character varying", "citext"},
+    "character varying": {"text", "character varying", "citext"},
+    "numeric": {"text"},
+    "jsonb": {"text"},
+    "json": {"text"},
+}
+_TIMESTAMPS = ("timestamp without time zone", "timestamp with time zone")
+
+
+def losses(migration: str, sql: str, delta: Delta) -> tuple[Loss, ...]:
+    """Losses of undoing a plainly deployed migration. Rows that only judge a value by running are named all the same."""
+    found = [*_structure(migration, delta), *_written(migration, sql, delta)]
+    unique: dict[str, Loss] = {}
+    for loss in found:
+        unique.setdefault(loss.object, loss)
+    return tuple(unique.values())
+
+
+def _structure(migration: str, delta: Delta) -> Iterable[Loss]:
+    gone = {o.key for o in delta.dropped if o.kind == "table"}
+    for o in delta.dropped:
+        if o.kind == "table":
+            yield Loss(migration, o.name, "table", "the migration dropped the table")
+        elif o.kind == "column" and o.parent not in gone and not o.facts["generated"]:
+            yield Loss(migration, o.name, "column", "the migration dropped the column")
+    retyped = {new.name for old, new in delta.altered if new.kind == "enum"}
+    for old, new in delta.altered:
+        if new.kind == "column" and new.changes(old) & {"type", "collation"} and not _exact(old, new, delta):
+            reason = f"the migration changed its type from {old.facts['type']} to {new.facts['type']}"
+            yield Loss(migration, old.name, "values", reason)
+        elif new.kind == "column" and _base(new.facts["type"]) in retyped and "type" in new.changes(old):
+            yield Loss(migration, old.name, "values", "the migration replaced its enum type")
+
+
+def _base(type_: str) -> str:
+    return type_.removesuffix("[]")
+
+
+def _exact(old: Object, new: Object, delta: Delta) -> bool:
+    """Whether every old value survives the type change and comes back bit by bit."""
+    if "collation" in new.changes(old) and "type" not in new.changes(old):
+        return True
+    before, after = old.facts["type"], new.facts["type"]
+    labels = {o.name for o in delta.before if o.kind == "enum"}
+    new_labels = {o.name for o in delta.after if o.kind == "enum"}
+    if _base(before) in labels or _base(after) in new_labels:  # by label, or the migration itself would have failed
+        return all(_base(t) in (*labels, *new_labels, "text", "character varying") for t in (before, after))
+    name_before, size_before = _split(before)
+    name_after, size_after = _split(after)
+    if name_before in _TIMESTAMPS and name_after in _TIMESTAMPS:
+        return (size_after or 6) >= (size_before or 6)
+    if name_before == name_after and name_before in ("character varying", "time without time zone"):
+        return size_after is None or (size_before is not None and size_after >= size_before)
+    wider = name_after in _WIDENINGS.get(name_before, ())
+    return wider and size_after is None
+
+
+def _split(type_: str) -> tuple[str, int | None]:
+    match = re.search(r"\((\d+)\)", type_)
+    return re.sub(r"\(\d+\)", "", type_), int(match[1]) if match else None
+
+
+def _written(migration: str, sql: str, delta: Delta) -> Iterable[Loss]:
+    text = writes(sql)
+    tables = {o.key: o for o in delta.before if o.kind == "table"}
+    for write in text.tables:
+        for table in _resolve(write, delta, tables):
+            yield from _one_write(migration, write, table, delta, tables)
+    for table_name, column in text.conversions:
+        for table in _resolve(table_name, delta, tables):
+            yield Loss(migration, f"{table.name}.{column}", "values", "the migration converted its values by an expression")
+    bodies = [*text.opaque, *_routine_bodies(text.calls, delta)]
+    for body in bodies:
+        for table in _mentioned(body, delta, tables):
+            yield Loss(migration, table.name, "values", "code that the migration runs may write to it")
+
+
+def _resolve(write: Write, delta: Delta, tables: dict[Key, Object]) -> list[Object]:
+    """Tables (as they were called before) that the written name may mean; those the migration created itself are no loss."""
+    found = []
+    for key in delta.before.objects.keys() | delta.after.objects.keys():
+        o = delta.after.get(key) or delta.before.get(key)
+        before = tables.get(key)
+        if o is None or o.kind != "table" or before is None:
+            continue
+        names = {_plain(x.facts["label"]) for x in (o, before)}
+        schemas = {_plain(x.facts["schema"]) for x in (o, before)}
+        if write.table in names and (write.schema is None or write.schema in schemas):
+            found.append(before)
+    return found
+
+
+def _plain(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def _one_write(migration: str, write: Write, table: Object, delta: Delta, tables: dict[Key, Object]) -> Iterable[Loss]:
+    triggers = [o for c in (delta.before, delta.after) for o in c if o.kind == "trigger" and o.key and o.parent == table.key]
+    added = {_plain(o.facts["label"]) for o in delta.created if o.kind == "column" and o.parent == table.key}
+    own_only = write.verb == "update" and write.columns is not None and write.columns <= added
+    if not own_only or triggers:
+        verb = {"insert": "inserted rows", "delete": "deleted rows", "truncate": "emptied it"}.get(write.verb, "updated rows")
+        yield Loss(migration, table.name, "values", f"the migration {verb}")
+    for trigger in triggers:
+        for body in _routine_bodies(identifiers(trigger.facts["definition"]), delta):
+            for other in _mentioned(body, delta, tables):
+                yield Loss(migration, other.name, "values", f"trigger {trigger.facts['label']} may write to it")
+    if write.verb in ("delete", "truncate", "merge") or (write.verb == "update" and not own_only):
+        for child in _cascades(table, delta, tables, write.verb):
+            yield Loss(migration, child.name, "values", f"a foreign key carries the change of {table.name} to it")
+
+
+def _cascades(table: Object, delta: Delta, tables: dict[Key, Object], verb: str) -> list[Object]:
+    """Tables that foreign keys change along, transitively."""
+    action = "ON UPDATE (CASCADE|SET)" if verb == "update" else "ON (DELETE|UPDATE) (CASCADE|SET)"
+    reached, pending = {table.key}, [table]
+    while pending:
+        parent = pending.pop()
+        for catalog in (delta.before, delta.after):
+            for fk in catalog:
+                if fk.kind != "constraint" or fk.facts["contype"] != "f" or fk.parent in reached or fk.parent not in tables:
+                    continue
+                points_here = fk.raw["references"] == str(parent.key.oid)
+                if points_here and (verb == "truncate" or re.search(action, fk.facts["definition"])):
+                    reached.add(fk.parent)
+                    pending.append(tables[fk.parent])
+    return [tables[k] for k in reached if k != table.key]
+
+
+def _routine_bodies(names: Iterable[str], delta: Delta) -> list[str]:
+    wanted = set(names)
+    catalogs: tuple[Catalog, ...] = (delta.before, delta.after)
+    return sorted({o.facts["definition"] for c in catalogs for o in c if o.kind == "routine" and _plain(o.facts["label"]) in wanted})
+
+
+def _mentioned(body: str, delta: Delta, tables: dict[Key, Object]) -> list[Object]:
+    if not may_write(body):
+        return []
+    names = identifiers(body)
+    return [t for t in tables.values() if _plain(t.facts["label"]) in names]

@@ -1,0 +1,86 @@
+"""One try of a way back, inside the open transaction that holds the migration, always rolled back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg
+
+from unmigrate.catalog.kinds import KINDS
+from unmigrate.catalog.kinds.base import CannotInvert
+from unmigrate.catalog.model import Catalog, Key
+from unmigrate.catalog.observer import Delta, Observer
+from unmigrate.prove.schema import Difference, Verdict, differences, order_changed
+
+SETTLING = frozenset({"constraint", "index", "view", "materialized view", "policy", "trigger", "rule", "routine", "statistics", "column"})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a way back led to. reason: why it is refused, "" otherwise. failed_step: the statement that failed, if one did."""
+
+    verdict: Verdict
+    reason: str
+    failed_step: str = ""
+    sqlstate: str | None = None
+
+
+def attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str]) -> Attempt:
+    """Run `statements` after the migration that made `delta`, compare with before, roll back to where we are."""
+    saved = observer.save()
+    connection.execute("SAVEPOINT unmigrate_attempt")
+    try:
+        return _attempt(connection, observer, delta, statements)
+    finally:
+        connection.execute("ROLLBACK TO SAVEPOINT unmigrate_attempt")
+        observer.restore(saved)
+
+
+def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str]) -> Attempt:
+    running = ""
+    try:
+        for running in statements:
+            connection.execute(running)  # type: ignore[call-overload]
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    except psycopg.Error as error:
+        message = error.diag.message_primary or str(error)
+        return Attempt("refused", f"the way back fails: {message}", running, error.sqlstate)
+    way_back = observer.refresh()
+    keys = delta.keys | way_back.keys
+    found = differences(delta.before, observer.catalog, keys)
+    if real := [d for d in found if not d.derived_only]:
+        return Attempt("refused", f"the way back leaves: {real[0]}")
+    if order := order_changed(delta.before, observer.catalog, keys):
+        if found and not _settles(connection, observer, found):
+            return Attempt("refused", f"text differs and does not settle: {found[0]}")
+        return Attempt("column-order", f"columns of {', '.join(order)} stand in another order")
+    if not found:
+        return Attempt("exact", "")
+    if _settles(connection, observer, found):
+        return Attempt("equivalent", f"reads differently until it is loaded again: {found[0]}")
+    return Attempt("refused", f"text differs and does not settle: {found[0]}")
+
+
+def _settles(connection: psycopg.Connection[Any], observer: Observer, found: list[Difference]) -> bool:
+    """Whether both texts become one when loaded again: what we made of the old text is a fixpoint of loading."""
+    wanted = {}
+    try:
+        for difference in found:
+            now = difference.found
+            if now is None or now.kind not in SETTLING:
+                return False
+            for sql in _reload(now, observer.catalog):
+                connection.execute(sql)  # type: ignore[call-overload]
+            wanted[now.kind, now.name] = now.facts
+    except (psycopg.Error, CannotInvert):
+        return False
+    observer.refresh()
+    settled = observer.catalog.by_name()
+    return all(settled[name].facts == facts for name, facts in wanted.items())
+
+
+def _reload(now: Any, catalog: Catalog) -> list[str]:
+    if now.kind == "column":
+        bare = replace(now, key=Key(now.key.catalog, 0), facts={**now.facts, "default": None}, raw={})
+        return KINDS["column"].alter(bare, now, frozenset({"default"})) or []
+    return [*KINDS[now.kind].drop(now), *KINDS[now.kind].create(now, catalog)]

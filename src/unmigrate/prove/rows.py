@@ -1,0 +1,230 @@
+"""The data half of a proof: the same history on a database with generated rows, and what each way back does to them.
+
+The schema half runs without them, since a migration may refuse rows that its own history would never have had.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+
+from unmigrate.catalog.sqltext import ident
+from unmigrate.plan.losses import losses
+from unmigrate.plan.model import Loss
+from unmigrate.prove.history import SchemaProof
+from unmigrate.scratch.contents import TableContents, contents
+from unmigrate.scratch.rows import fill
+from unmigrate.sql import script
+
+Data = Literal["lossless", "lossy", "unknown"]
+ROWS_IN_THE_WAY = ("22", "23")  # SQLSTATE classes: data exception, integrity constraint violation
+TRIES = 8
+
+TABLES = """
+select format('%I.%I', n.nspname, c.relname), c.oid::int8,
+  array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and n.nspname !~ '^(pg_|information_schema$|unmigrate)' and c.relname <> '_prisma_migrations'"""
+
+WRITTEN = """
+select format('%I.%I', schemaname, relname) from pg_stat_xact_user_tables
+where n_tup_ins + n_tup_upd + n_tup_del > 0 and relname <> '_prisma_migrations' and schemaname !~ '^unmigrate'"""
+
+
+@dataclass(frozen=True, slots=True)
+class DataProof:
+    """lossless: shown on generated rows in every table concerned, and nothing predicted. lost: what may not come back.
+
+    not_covered: why something was not shown. blocked: rows made the way back fail (PostgreSQL's words), "" otherwise.
+    """
+
+    verdict: Data
+    losses: tuple[Loss, ...]
+    not_covered: tuple[str, ...] = ()
+    blocked: str = ""
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        return tuple(sorted(loss.object for loss in self.losses))
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    oid: int
+    columns: tuple[str, ...]
+
+
+class RowsHistory:
+    """One scratch database with rows, brought forward migration by migration."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._stopped = ""
+        self._empty: dict[str, str] = {}
+
+    def skip(self, sql: str) -> None:
+        """Bring the database past a migration without proving it."""
+        self._up(sql, script.without_control(sql))
+        self._connection.execute("COMMIT")
+        self._fill(None)
+
+    def prove(self, proof: SchemaProof) -> DataProof:
+        """Apply the migration on rows, try its way back, compare. The database is left with the migration applied."""
+        migration = proof.migration
+        predicted = losses(migration.name, migration.sql, proof.delta)
+        if not self._stopped:
+            try:
+                return self._prove(proof, predicted)
+            except psycopg.Error as error:
+                self._stopped = f"on generated rows {migration.name} fails: {_message(error)}"
+                if self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    self._connection.execute("ROLLBACK")
+        return DataProof("lossy" if predicted else "unknown", predicted, (self._stopped,))
+
+    def _prove(self, proof: SchemaProof, predicted: tuple[Loss, ...]) -> DataProof:
+        concerned = _concerned(proof, predicted)
+        before = self._tables(concerned)
+        content = self._contents(before)
+        text = script.without_control(proof.migration.sql) if proof.mode == "transaction" else None
+        refused = self._up(proof.migration.sql, text)
+        if text is None:
+            self._connection.execute("BEGIN")
+        written = {row[0] for row in self._connection.execute(WRITTEN)} - concerned
+        found = list(predicted)
+        found += [Loss(proof.migration.name, name, "values", "the migration was seen to write to it") for name in sorted(written) if self._was_there(name, proof)]
+        blocked = ""
+        if not proof.refused:
+            blocked, changed = self._down(proof, before, content, {loss.object for loss in found})
+            found += [Loss(proof.migration.name, name, "values", "its content was seen to differ after the way back") for name in changed]
+        self._connection.execute("COMMIT")
+        self._fill(self._after_oids(proof, concerned | written))
+        uncovered = [*refused, *(f"{name} has no rows: {self._empty[name]}" for name in sorted(before.keys() & self._empty.keys()))]
+        verdict: Data = "lossy" if found else "lossless"
+        if not found and (uncovered or blocked or proof.refused):
+            verdict = "unknown"
+        return DataProof(verdict, tuple(found), tuple(uncovered), blocked)
+
+    def _was_there(self, name: str, proof: SchemaProof) -> bool:
+        renamed = {new.name: old.name for old, new in proof.delta.altered if new.kind == "table"}
+        before = {o.name for o in proof.delta.before if o.kind == "table"}
+        return renamed.get(name, name) in before and name not in {o.name for o in proof.delta.created if o.kind == "table"}
+
+    def _up(self, sql: str, text: str | None) -> list[str]:
+        """Run the migration; rows it cannot stand are taken out of its way and named."""
+        refused: list[str] = []
+        for number in range(TRIES):
+            try:
+                self._run(sql, text)
+                return refused
+            except psycopg.Error as error:
+                if self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    self._connection.execute("ROLLBACK")
+                if number == TRIES - 1 or (error.sqlstate or "")[:2] not in (*ROWS_IN_THE_WAY, "55", "0A"):
+                    raise
+                refused.append(f"the migration itself fails on generated rows: {_message(error)}")
+                self._take_out(error if number < TRIES - 2 else None)
+        return refused
+
+    def _run(self, sql: str, text: str | None) -> None:
+        if text is not None:
+            self._connection.execute("BEGIN")
+            self._connection.execute(text)  # type: ignore[call-overload]
+            return
+        try:
+            self._connection.execute(sql)  # type: ignore[call-overload]
+        except (psycopg.errors.ActiveSqlTransaction, psycopg.errors.UnsafeNewEnumValueUsage):
+            for statement in script.split(sql):
+                self._connection.execute(statement.text)  # type: ignore[call-overload]
+
+    def _take_out(self, error: psycopg.Error | None) -> None:
+        """Empty the table an error names; without one, all tables."""
+        names = list(self._tables(None))
+        if error is not None and error.diag.table_name:
+            named = f"{_ident(error.diag.schema_name or 'public')}.{_ident(error.diag.table_name)}"
+            names = [name for name in names if _plain(name) == _plain(named)] or names
+        if names:
+            self._connection.execute(f"TRUNCATE {', '.join(names)} CASCADE")  # type: ignore[call-overload]
+
+    def _down(self, proof: SchemaProof, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]) -> tuple[str, list[str]]:
+        """Try the way back on the rows: (what blocked it, tables that differ though nothing was predicted)."""
+        self._connection.execute("SAVEPOINT unmigrate_rows")
+        blocked, changed = "", []
+        try:
+            for sql in proof.statements:
+                self._connection.execute(sql)  # type: ignore[call-overload]
+            self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            changed = self._changed(before, content, lost)
+        except psycopg.Error as error:
+            blocked = _message(error)
+        self._connection.execute("ROLLBACK TO SAVEPOINT unmigrate_rows")
+        return blocked, changed
+
+    def _changed(self, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]) -> list[str]:
+        present = self._tables(before.keys() - lost)
+        now = self._contents(present)
+        changed = []
+        for name in sorted(before.keys() - lost):
+            if name not in present:
+                changed.append(name)
+                continue
+            gone = {entry.rpartition(".")[2] for entry in lost if entry.startswith(f"{name}.")}
+            kept = [c for c in before[name].columns if ident(c) not in gone and c not in gone]
+            same_rows = content[name].rows == now[name].rows
+            columns_same = all(content[name].columns.get(c) == now[name].columns.get(c) for c in kept)
+            whole_same = bool(gone) or content[name].row_hash == now[name].row_hash or set(before[name].columns) != set(present[name].columns)
+            if not (same_rows and columns_same and whole_same):
+                changed.append(name)
+        return changed
+
+    def _tables(self, names: Iterable[str] | None) -> dict[str, _Table]:
+        wanted = set(names) if names is not None else None
+        rows = self._connection.execute(TABLES).fetchall()
+        return {name: _Table(oid, tuple(columns)) for name, oid, columns in rows if wanted is None or name in wanted}
+
+    def _contents(self, tables: dict[str, _Table]) -> dict[str, TableContents]:
+        if not tables:
+            return {}
+        found = contents(self._connection, {t.oid: sorted(t.columns) for t in tables.values()})
+        return {name: found[table.oid] for name, table in tables.items()}
+
+    def _after_oids(self, proof: SchemaProof, concerned: set[str]) -> list[int]:
+        renamed = {old.name: new.name for old, new in proof.delta.altered if new.kind == "table"}
+        names = {renamed.get(name, name) for name in concerned} | {o.name for o in proof.delta.created if o.kind == "table"}
+        return [table.oid for table in self._tables(names).values()]
+
+    def _fill(self, oids: list[int] | None) -> None:
+        if oids == []:
+            return
+        coverage = fill(self._connection, oids)
+        for name in coverage.filled:
+            self._empty.pop(name, None)
+        self._empty.update(coverage.empty)
+
+
+def _concerned(proof: SchemaProof, predicted: tuple[Loss, ...]) -> set[str]:
+    """Tables of before that the migration touched or may have written, by name."""
+    delta = proof.delta
+    tables = {o.key.oid: o.name for o in delta.before if o.kind == "table"}
+    names = {tables[k.oid] for k in delta.keys if k.catalog == "pg_class" and k.oid in tables}
+    for key in delta.keys:
+        for o in (delta.before.get(key), delta.after.get(key)):
+            if o is not None and o.parent is not None and o.parent.oid in tables:
+                names.add(tables[o.parent.oid])
+    by_name = sorted(tables.values(), key=len, reverse=True)
+    for loss in predicted:
+        if table := next((t for t in by_name if loss.object == t or loss.object.startswith(f"{t}.")), None):
+            names.add(table)
+    return names
+
+
+def _ident(name: str) -> str:
+    return ident(name)
+
+
+def _plain(name: str) -> str:
+    return name.replace('"', "")
+
+
+def _message(error: psycopg.Error) -> str:
+    return " ".join(str(error.diag.message_primary or error).split())

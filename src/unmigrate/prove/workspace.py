@@ -1,0 +1,44 @@
+"""Scratch databases at the beginning of a history: the URL's schema, the ledger table, and the user's set-up."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from unmigrate.catalog.sqltext import ident
+from unmigrate.errors import UsageError
+from unmigrate.scratch.pool import Pool
+from unmigrate.scratch.sandbox import rewrite_extensions
+
+LEDGER = """
+CREATE TABLE IF NOT EXISTS "_prisma_migrations" (id varchar(36) PRIMARY KEY NOT NULL, checksum varchar(64) NOT NULL,
+  finished_at timestamptz, migration_name varchar(255) NOT NULL, logs text, rolled_back_at timestamptz,
+  started_at timestamptz NOT NULL DEFAULT now(), applied_steps_count integer NOT NULL DEFAULT 0)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Makes scratch databases for one project. schema: the URL's; setup: statements to run first on every connection."""
+
+    pool: Pool
+    schema: str = "public"
+    setup: str = ""
+
+    def fresh(self) -> psycopg.Connection[Any]:
+        """A new database at the beginning of the history. Raises UsageError if the set-up fails."""
+        return self.prepare(self.pool.connect(self.pool.create()), first=True)
+
+    def prepare(self, connection: psycopg.Connection[Any], *, first: bool = False) -> psycopg.Connection[Any]:
+        """What Prisma does on connecting; `first` also makes what the history expects to find."""
+        try:
+            if first and self.schema != "public":
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(self.schema)}")  # type: ignore[call-overload]
+            connection.execute(f"SET search_path TO {ident(self.schema)}")  # type: ignore[call-overload]
+            if first:
+                connection.execute(LEDGER)
+            if self.setup:
+                connection.execute(rewrite_extensions(self.setup))  # type: ignore[call-overload]
+        except psycopg.Error as error:
+            message = f"the set-up fails on scratch: {error.diag.message_primary or error}"
+            raise UsageError(message, code="setup", remedy="check the file given with --setup") from error
+        return connection

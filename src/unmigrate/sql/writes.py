@@ -1,0 +1,134 @@
+"""What a script does to rows, as far as its text tells: tables written, and text whose writes only running it would show."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from unmigrate.sql.script import ScriptError, split
+
+# Top-level statements that can write rows; everything else defines things.
+_WRITERS = frozenset(
+    {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "TruncateStmt", "CopyStmt", "SelectStmt", "DoStmt", "CallStmt",
+     "ExecuteStmt", "CreateTableAsStmt", "ExplainStmt", "AlterTableStmt"}
+)  # fmt: skip
+_WORDS = re.compile(r"\b(insert|update|delete|merge|truncate|copy|select|do|call|execute|explain|using)\b", re.IGNORECASE)
+_DML = re.compile(r"\b(insert|update|delete|merge|truncate|copy|execute)\b", re.IGNORECASE)
+_IDENTIFIER = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_][A-Za-z0-9_$]*)')
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write to a table. schema: None where the text does not say. columns: those set by an UPDATE, None for whole rows."""
+
+    verb: str
+    schema: str | None
+    table: str
+    columns: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """tables: writes seen in the text. calls: names of functions called by statements. opaque: bodies that run unseen.
+
+    conversions: (table, column) whose type change has a USING that is more than a cast of the column itself.
+    """
+
+    tables: tuple[Write, ...] = ()
+    calls: frozenset[str] = frozenset()
+    opaque: tuple[str, ...] = ()
+    conversions: tuple[tuple[Write, str], ...] = ()
+
+
+def writes(sql: str) -> Writes:
+    """Writes of a script. A text that does not parse is opaque as a whole."""
+    if not _WORDS.search(sql):
+        return Writes()
+    from pglast import parse_sql
+
+    try:
+        statements = [s for s in split(sql) if s.node in _WRITERS]
+    except ScriptError:
+        return Writes(opaque=(sql,))
+    found: list[Write] = []
+    calls: set[str] = set()
+    opaque: list[str] = []
+    conversions: list[tuple[Write, str]] = []
+    for statement in statements:
+        for raw in parse_sql(statement.text):
+            if statement.node == "AlterTableStmt":
+                conversions += _conversions(raw.stmt)
+            else:
+                _collect(raw.stmt, found, calls, opaque)
+    return Writes(tuple(found), frozenset(calls), tuple(opaque), tuple(conversions))
+
+
+def _conversions(node: Any) -> list[tuple[Write, str]]:
+    from pglast.enums import AlterTableType
+
+    result = []
+    for command in node.cmds:
+        using = getattr(command.def_, "raw_default", None)
+        if command.subtype == AlterTableType.AT_AlterColumnType and using is not None and not _is_cast_of(using, command.name):
+            result.append((_write("convert", node.relation), command.name))
+    return result
+
+
+def _is_cast_of(expression: Any, column: str) -> bool:
+    """column, column::type, column::text::type."""
+    casts = []
+    while type(expression).__name__ == "TypeCast":
+        casts.append(expression.typeName.names[-1].sval)
+        expression = expression.arg
+    plain = type(expression).__name__ == "ColumnRef" and getattr(expression.fields[-1], "sval", None) == column
+    return plain and all(name in ("text", "varchar") for name in casts[1:])
+
+
+def _collect(node: Any, found: list[Write], calls: set[str], opaque: list[str]) -> None:
+    from pglast.visitors import Visitor
+
+    class Collector(Visitor):  # type: ignore[misc]
+        def visit_InsertStmt(self, _: Any, n: Any) -> None:
+            found.append(_write("insert", n.relation))
+
+        def visit_UpdateStmt(self, _: Any, n: Any) -> None:
+            found.append(_write("update", n.relation, frozenset(t.name for t in n.targetList)))
+
+        def visit_DeleteStmt(self, _: Any, n: Any) -> None:
+            found.append(_write("delete", n.relation))
+
+        def visit_MergeStmt(self, _: Any, n: Any) -> None:
+            found.append(_write("merge", n.relation))
+
+        def visit_TruncateStmt(self, _: Any, n: Any) -> None:
+            found.extend(_write("truncate", r) for r in n.relations)
+
+        def visit_CopyStmt(self, _: Any, n: Any) -> None:
+            if n.is_from and n.relation is not None:
+                found.append(_write("insert", n.relation))
+
+        def visit_DoStmt(self, _: Any, n: Any) -> None:
+            opaque.extend(a.arg.sval for a in n.args if a.defname == "as")
+
+        def visit_FuncCall(self, _: Any, n: Any) -> None:
+            calls.add(n.funcname[-1].sval)
+
+        def visit_ExecuteStmt(self, _: Any, n: Any) -> None:
+            opaque.append("execute " + n.name)
+
+    Collector()(node)
+
+
+def _write(verb: str, relation: Any, columns: frozenset[str] | None = None) -> Write:
+    return Write(verb, relation.schemaname, relation.relname, columns)
+
+
+def may_write(body: str) -> bool:
+    """Whether a body of procedural code contains a word that writes rows."""
+    return bool(_DML.search(body))
+
+
+def identifiers(body: str) -> frozenset[str]:
+    """Every name that a body of code mentions, folded as PostgreSQL folds it, strings included."""
+    return frozenset(m[1].replace('""', '"') if m[1] else m[2] for m in _IDENTIFIER.finditer(body)) | frozenset(
+        m[2].lower() for m in _IDENTIFIER.finditer(body) if m[2]
+    )
