@@ -215,16 +215,12 @@ class Search:
         """The columns one may choose for this check: those it names, and those its generated columns are made of."""
         bound = not check.columns
         named = [
-            column
-            for column in self.table.columns
-            if column.number in check.columns or (bound and mentions(check.expression, column.name))
+            column for column in self.table.columns if column.number in check.columns or (bound and mentions(check.expression, column.name))
         ]
         sources = [c for g in named if g.generated for c in self.table.columns if mentions(g.default or "", c.name)]
         return tuple(sorted({c.number for c in [*named, *sources] if not c.generated}))
 
-    def _pool(
-        self, column: Column, used: Mapping[int, tuple[int, ...]], fixed: Mapping[int, Sequence[str | None]]
-    ) -> list[str | None]:
+    def _pool(self, column: Column, used: Mapping[int, tuple[int, ...]], fixed: Mapping[int, Sequence[str | None]]) -> list[str | None]:
         if column.number in fixed:
             return list(fixed[column.number]) or [None]
         texts = [self.checks[number].expression for number, columns in used.items() if column.number in columns]

@@ -17,15 +17,11 @@ class Batch:
     circular: bool
 
 
-def in_order(tables: Iterable[Table], filled: Iterable[int]) -> list[Batch]:
-    """Every table once. filled: tables that have rows already, which nobody needs to wait for."""
+def in_order(tables: Iterable[Table]) -> list[Batch]:
+    """Every table once; nobody waits for a parent that is not among them."""
     pending = {table.oid: table for table in tables}
-    done = set(filled)
     batches: list[Batch] = []
-    waits = {
-        oid: {k.parent for k in table.foreign_keys if k.parent in pending} - {oid} - done
-        for oid, table in pending.items()
-    }
+    waits = {oid: {k.parent for k in table.foreign_keys if k.parent in pending} - {oid} for oid, table in pending.items()}
     while pending:
         ready = [oid for oid in pending if not waits[oid]]
         for oid in ready:

@@ -32,9 +32,7 @@ STRIDE = 7  # odd, so that a shift changes the value of a boolean
 
 
 class Planner:
-    def __init__(
-        self, table: Table, values: Values, keys: Mapping[int, Sequence[Assignment]], late: frozenset[str], plain: bool
-    ) -> None:
+    def __init__(self, table: Table, values: Values, keys: Mapping[int, Sequence[Assignment]], late: frozenset[str], plain: bool) -> None:
         """keys: the rows known of parent tables, filled in while the plan is used. late: foreign keys left NULL."""
         self.table, self.values, self.keys, self.late = table, values, keys, late
         self.default = PLAIN if plain else MIXED

@@ -52,17 +52,13 @@ class Coverage:
     notes: dict[str, str] = field(default_factory=dict)  # what had to be switched off to insert
 
 
-def fill(
-    connection: psycopg.Connection[Any], tables: Iterable[int] | None = None, per_table: int = 3, *, plain: bool = False
-) -> Coverage:
+def fill(connection: psycopg.Connection[Any], tables: Iterable[int] | None = None, per_table: int = 3, *, plain: bool = False) -> Coverage:
     """Insert rows until each table has per_table of them. plain: ordinary values only, and no NULLs."""
     return _Filler(connection, tables, per_table, plain).run()
 
 
 class _Filler:
-    def __init__(
-        self, connection: psycopg.Connection[Any], tables: Iterable[int] | None, per_table: int, plain: bool
-    ) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], tables: Iterable[int] | None, per_table: int, plain: bool) -> None:
         self.connection, self.per_table, self.plain = connection, per_table, plain
         # A connection without autocommit opens a transaction by itself.
         idle = connection.info.transaction_status == TransactionStatus.IDLE
@@ -84,7 +80,7 @@ class _Filler:
             self._try_unknown_types()
             domain_pools(self.query, self.values)
             self._read_keys([table for table in self.tables.values() if self.have[table.oid]])
-        batches = in_order(todo, {oid for oid, count in self.have.items() if count})
+        batches = in_order(todo)
         for batch in batches:
             self._fill_batch(batch)
         # A trigger or a check may have needed rows that came later.

@@ -207,8 +207,9 @@ def read_tables(connection: psycopg.Connection[Any], oids: Iterable[int] | None)
     found: dict[int, Table] = {}
     for head in heads:
         oid, bounds = head[0], tuple(head[7] or ())
-        keys = tuple(foreign_keys[oid]), tuple(checks[oid]), tuple(unique_sets[oid])
-        found[oid] = Table(*head[:7], bounds, tuple(columns[oid]), *keys)
+        sets = tuple(columns[oid]), tuple(foreign_keys[oid]), tuple(checks[oid]), tuple(unique_sets[oid])
+        parts = [*head[:7], bounds, *sets]
+        found[oid] = Table(*parts)
     return found
 
 

@@ -175,10 +175,8 @@ def _checked(prefix: str, digits: int) -> Writer:
 
 def _text(typmod: int, seed: int, n: int, style: Style) -> str:
     limit = typmod - 4 if typmod >= 4 else 10**6
-    if style is Style.EDGE:
-        text = EDGE_TEXTS[n % len(EDGE_TEXTS)].replace("{0}", str(n + 1))
-    else:
-        text = f"{WORDS[seed % len(WORDS)]}-{n + 1}"
+    pattern = EDGE_TEXTS[n % len(EDGE_TEXTS)] if style is Style.EDGE else WORDS[seed % len(WORDS)] + "-{0}"
+    text = pattern.replace("{0}", str(n + 1))
     return text if len(text) <= limit else short_text(limit, seed, n)
 
 
