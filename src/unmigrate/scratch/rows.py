@@ -30,6 +30,7 @@ from unmigrate.scratch.planner import PLAIN, VARIATIONS, Planner
 from unmigrate.scratch.shape import (
     Table,
     count_rows,
+    key_columns,
     literal,
     query,
     quoted,
@@ -79,7 +80,6 @@ class _Filler:
         if todo:
             self._try_unknown_types()
             domain_pools(self.query, self.values)
-            self._read_keys([table for table in self.tables.values() if self.have[table.oid]])
         batches = in_order(todo)
         for batch in batches:
             self._fill_batch(batch)
@@ -95,33 +95,37 @@ class _Filler:
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """The tables asked for, and above them every table that lacks rows or whose keys are needed."""
+        """The tables asked for, and above them every parent without rows. Parents with rows only give their keys."""
         wanted: Iterable[int] | None = self.asked
         while wanted is None or wanted:
             found = read_tables(self.connection, wanted)
             self.tables.update(found)
-            self.have.update(count_rows(self.connection, found.values(), self.per_table))
+            counted = count_rows(self.connection, {oid: table.source for oid, table in found.items()}, self.per_table)
+            self.have.update(counted)
+            self.referenced = referenced_columns(self.tables)
+            lacking = [table for table in found.values() if self._lacking(table)]
+            parents = {key.parent for table in lacking for key in table.foreign_keys}
+            self._read_keys(parents - self.keys.keys())
             if wanted is None:
                 break
-            lacking = [table for table in found.values() if self._lacking(table)]
-            wanted = {key.parent for table in lacking for key in table.foreign_keys} - self.tables.keys()
-        self.referenced = referenced_columns(self.tables)
+            wanted = {oid for oid in parents if not self.keys[oid]} - self.tables.keys()
 
     def _lacking(self, table: Table) -> bool:
         """Whether a table gets rows: parents that nobody asked for only when they are empty."""
         asked = self.asked is None or table.oid in self.asked
         return self.have[table.oid] < (self.per_table if asked else 1)
 
-    def _read_keys(self, tables: Sequence[Table]) -> None:
+    def _read_keys(self, oids: Iterable[int]) -> None:
+        """What foreign keys can point to in tables that have rows already."""
+        wanted = {oid: self.referenced[oid] for oid in oids if oid in self.referenced}
+        for oid in oids:
+            self.keys[oid] = []
         parts = []
-        for table in tables:
-            numbers = self.referenced.get(table.oid)
-            if numbers:
-                names = {column.number: quoted(column.name) for column in table.columns}
-                texts = ", ".join(f"{names[number]}::text" for number in numbers)
-                parts.append(f"(SELECT {table.oid}::int8, ARRAY[{texts}] FROM {table.source} LIMIT {KEYS_READ})")
+        for oid, (source, names) in key_columns(self.connection, wanted).items():
+            texts = ", ".join(f"{quoted(names[number])}::text" for number in wanted[oid])
+            parts.append(f"(SELECT {oid}::int8, ARRAY[{texts}] FROM {source} LIMIT {KEYS_READ})")
         for oid, row in self.query(" UNION ALL ".join(parts)) if parts else ():
-            self.keys.setdefault(oid, []).append(dict(zip(self.referenced[oid], row, strict=True)))
+            self.keys[oid].append(dict(zip(wanted[oid], row, strict=True)))
 
     def _try_unknown_types(self) -> None:
         """Types of extensions that values.py does not know: whatever text their input function takes."""
@@ -256,10 +260,10 @@ class _Filler:
 
     def _recount(self, table: Table) -> None:
         """A trigger elsewhere may have inserted rows here since the tables were counted."""
-        count = count_rows(self.connection, [table], self.per_table)[table.oid]
+        count = count_rows(self.connection, {table.oid: table.source}, self.per_table)[table.oid]
         if count > self.have[table.oid]:
             self.have[table.oid] = count
-            self._read_keys([table])
+            self._read_keys([table.oid])
 
     def _close_cycles(self, table: Table, late: frozenset[str]) -> None:
         """Point the foreign keys that had to wait at rows that exist now."""

@@ -7,7 +7,7 @@ the session's search_path, so that it means the same when it is sent back in the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,6 +179,12 @@ SELECT t.oid::int8, t.typname, t.typtype::text, t.typcategory::text, t.typelem::
              WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) END
 FROM pg_catalog.pg_type t WHERE t.oid = ANY(%s::oid[])"""
 
+_KEY_COLUMNS = """
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'p', a.attnum::int4, a.attname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.oid = ANY(%s::oid[])"""
+
 _builtin_types: dict[int, TypeInfo] = {}  # the same on every server, so read once per process
 
 
@@ -237,10 +243,19 @@ def _parts(info: TypeInfo) -> Iterable[int]:
     yield from (oid for oid, _ in info.attributes)
 
 
-def count_rows(connection: psycopg.Connection[Any], tables: Iterable[Table], limit: int) -> dict[int, int]:
+def count_rows(connection: psycopg.Connection[Any], sources: Mapping[int, str], limit: int) -> dict[int, int]:
     """How many rows each table has, counting no further than limit."""
-    parts = [f"SELECT {t.oid}::int8, (SELECT count(*) FROM (SELECT FROM {t.source} LIMIT {limit}) s)" for t in tables]
+    parts = [f"SELECT {oid}::int8, (SELECT count(*) FROM (SELECT FROM {source} LIMIT {limit}) s)" for oid, source in sources.items()]
     return dict(query(connection, " UNION ALL ".join(parts))) if parts else {}
+
+
+def key_columns(connection: psycopg.Connection[Any], wanted: Mapping[int, Sequence[int]]) -> dict[int, tuple[str, dict[int, str]]]:
+    """Of tables whose rows are pointed to: how to read them, and the names of the columns that keys point to."""
+    found: dict[int, tuple[str, dict[int, str]]] = {}
+    for oid, schema, name, partitioned, number, column in query(connection, _KEY_COLUMNS, (list(wanted),)) if wanted else ():
+        source = f"{'' if partitioned else 'ONLY '}{quoted(schema)}.{quoted(name)}"
+        found.setdefault(oid, (source, {}))[1][number] = column
+    return found
 
 
 def referenced_columns(tables: Mapping[int, Table]) -> dict[int, tuple[int, ...]]:
