@@ -88,7 +88,8 @@ def _written(migration: str, sql: str, delta: Delta) -> Iterable[Loss]:
             yield from _one_write(migration, write, table, delta, tables)
     for table_name, column in text.conversions:
         for table in _resolve(table_name, delta, tables):
-            yield Loss(migration, f"{table.name}.{column}", "values", "the migration converted its values by an expression")
+            names = [c.name for c in delta.before.columns(table.key) if _plain(c.facts["label"]) == column]
+            yield Loss(migration, names[0] if names else table.name, "values", "the migration converted its values by an expression")
     bodies = [*text.opaque, *_routine_bodies(text.calls, delta)]
     for body in bodies:
         for table in _mentioned(body, delta, tables):
@@ -126,13 +127,13 @@ def _one_write(migration: str, write: Write, table: Object, delta: Delta, tables
             for other in _mentioned(body, delta, tables):
                 yield Loss(migration, other.name, "values", f"trigger {trigger.facts['label']} may write to it")
     if write.verb in ("delete", "truncate", "merge") or (write.verb == "update" and not own_only):
-        for child in _cascades(table, delta, tables, write.verb):
+        for child in _cascades(table, delta, tables, write):
             yield Loss(migration, child.name, "values", f"a foreign key carries the change of {table.name} to it")
 
 
-def _cascades(table: Object, delta: Delta, tables: dict[Key, Object], verb: str) -> list[Object]:
+def _cascades(table: Object, delta: Delta, tables: dict[Key, Object], write: Write) -> list[Object]:
     """Tables that foreign keys change along, transitively."""
-    action = "ON UPDATE (CASCADE|SET)" if verb == "update" else "ON (DELETE|UPDATE) (CASCADE|SET)"
+    action = "ON UPDATE (CASCADE|SET)" if write.verb == "update" else "ON (DELETE|UPDATE) (CASCADE|SET)"
     reached, pending = {table.key}, [table]
     while pending:
         parent = pending.pop()
@@ -141,10 +142,18 @@ def _cascades(table: Object, delta: Delta, tables: dict[Key, Object], verb: str)
                 if fk.kind != "constraint" or fk.facts["contype"] != "f" or fk.parent in reached or fk.parent not in tables:
                     continue
                 points_here = fk.raw["references"] == str(parent.key.oid)
-                if points_here and (verb == "truncate" or re.search(action, fk.facts["definition"])):
+                if write.verb == "update" and parent is table and not _referenced(fk) & (write.columns or frozenset()):
+                    continue
+                if points_here and (write.verb == "truncate" or re.search(action, fk.facts["definition"])):
                     reached.add(fk.parent)
                     pending.append(tables[fk.parent])
     return [tables[k] for k in reached if k != table.key]
+
+
+def _referenced(fk: Object) -> frozenset[str]:
+    """Columns of the other table that a foreign key points to."""
+    match = re.search(r"REFERENCES .*?\(([^)]*)\)", fk.facts["definition"])
+    return frozenset(_plain(name.strip()) for name in match[1].split(",")) if match else frozenset()
 
 
 def _routine_bodies(names: Iterable[str], delta: Delta) -> list[str]:

@@ -28,7 +28,7 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and n.nspname !~ '^(pg_|information_schema$|unmigrate)' and c.relname <> '_prisma_migrations'"""
 
 WRITTEN = """
-select format('%I.%I', schemaname, relname) from pg_stat_xact_user_tables
+select format('%I.%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del from pg_stat_xact_user_tables
 where n_tup_ins + n_tup_upd + n_tup_del > 0 and relname <> '_prisma_migrations' and schemaname !~ '^unmigrate'"""
 
 
@@ -62,11 +62,10 @@ class RowsHistory:
         self._connection = connection
         self._stopped = ""
         self._empty: dict[str, str] = {}
+        self._base: dict[str, int] = {}
 
-    def skip(self, sql: str) -> None:
-        """Bring the database past a migration without proving it."""
-        self._up(sql, script.without_control(sql))
-        self._connection.execute("COMMIT")
+    def begin(self) -> None:
+        """Fill the tables of a database whose history was replayed without rows."""
         self._fill(None)
 
     def prove(self, proof: SchemaProof) -> DataProof:
@@ -90,7 +89,7 @@ class RowsHistory:
         refused = self._up(proof.migration.sql, text)
         if text is None:
             self._connection.execute("BEGIN")
-        written = {row[0] for row in self._connection.execute(WRITTEN)} - concerned
+        written = {name for name, count in self._counters().items() if count != self._base.get(name, 0)} - concerned if text is not None else set()
         found = list(predicted)
         found += [Loss(proof.migration.name, name, "values", "the migration was seen to write to it") for name in sorted(written) if self._was_there(name, proof)]
         blocked = ""
@@ -129,6 +128,7 @@ class RowsHistory:
     def _run(self, sql: str, text: str | None) -> None:
         if text is not None:
             self._connection.execute("BEGIN")
+            self._base = self._counters()
             self._connection.execute(text)  # type: ignore[call-overload]
             return
         try:
@@ -136,6 +136,10 @@ class RowsHistory:
         except (psycopg.errors.ActiveSqlTransaction, psycopg.errors.UnsafeNewEnumValueUsage):
             for statement in script.split(sql):
                 self._connection.execute(statement.text)  # type: ignore[call-overload]
+
+    def _counters(self) -> dict[str, int]:
+        """Rows written per table, by this backend, not yet reported: earlier transactions may be among them."""
+        return {name: int(count) for name, count in self._connection.execute(WRITTEN)}
 
     def _take_out(self, error: psycopg.Error | None) -> None:
         """Empty the table an error names; without one, all tables."""

@@ -1,0 +1,38 @@
+"""unmigrate down"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unmigrate.cli import options, planning
+
+
+@click.command("down", epilog="Example: unmigrate down --last 1 > rollback.sql && psql -f rollback.sql")
+@planning.selection_options
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write there instead of standard output.")
+@options.json_option
+@options.where_options
+def command(name: str | None, last: int | None, to: str | None, out: Path | None, as_json: bool, **rest: Any) -> int:
+    """Write the proved way back as plain SQL for psql, newest migration first, ledger included. Exit 3 when none is proved."""
+    import json
+
+    from unmigrate.cli.target import load
+    from unmigrate.errors import RefusedError
+    from unmigrate.plan.build import chosen
+    from unmigrate.plan.script import as_script
+
+    at = options.where(rest)
+    project, migrations = load(at)
+    count = chosen(migrations, [m.name for m in migrations], name, last, to)
+    plan = planning.make_plan(at, list(migrations), count, schema=project.schema_name, major=None, strict=False, rows=True)
+    if not plan.proved:
+        refused = next(v for v in plan.verdicts if v.schema == "refused")
+        remedy = f"write {refused.migration}/down.sql yourself: it is proved, and used when it proves better"
+        raise RefusedError(f"no way back of {refused.migration} is proved: {refused.reason}", code="unproved", remedy=remedy)
+    text = json.dumps({"sql": as_script(plan), "plan": plan.to_json()}, indent=1) if as_json else as_script(plan)
+    if out:
+        out.write_text(text, encoding="utf-8")
+    else:
+        click.echo(text)
+    return 0

@@ -1,0 +1,92 @@
+"""What plan, prove, down and rollback share: choosing migrations and making a plan of them on scratch."""
+
+from typing import Any
+
+from unmigrate.cli import options, render
+from unmigrate.cli.options import Where
+from unmigrate.cli.target import Target
+from unmigrate.errors import RefusedError
+from unmigrate.plan.build import Request, build, chosen
+from unmigrate.plan.model import Plan
+from unmigrate.prisma.migrations import Migration
+from unmigrate.sql.extensions import wanted_extensions
+
+
+def selection_options(function: Any) -> Any:
+    """NAME, --last, --to: which migrations."""
+    import click
+
+    function = click.option("--to", metavar="NAME", help="Undo everything after NAME; NAME stays applied.")(function)
+    function = click.option("--last", type=int, metavar="N", help="Undo the last N. Default: 1.")(function)
+    return click.argument("name", required=False)(function)
+
+
+def parse_fill(values: tuple[str, ...]) -> dict[str, str]:
+    """--fill 'schema.table.column = SQL' as {column: SQL}."""
+    from unmigrate.errors import UsageError
+
+    result = {}
+    for value in values:
+        column, equals, expression = value.partition("=")
+        if not equals or not expression.strip():
+            raise UsageError(f"--fill wants 'schema.table.column = SQL', not {value!r}", code="fill")
+        result[column.strip()] = expression.strip()
+    return result
+
+
+def make_plan(
+    at: Where, migrations: list[Migration], count: int, *, schema: str, major: int | None, strict: bool, rows: bool = True,
+    concurrently: bool = False, fill: dict[str, str] | None = None, target: Target | None = None,
+) -> Plan:  # fmt: skip
+    """A plan for the last `count` of these applied migrations. strict: the proof must run on the target's major version."""
+    needed = wanted_extensions(m.sql for m in migrations)
+    scratch = scratch_for(at.scratch, major)
+    target_url = target.project.url if target else None
+    with render.waiting("starting scratch"), options.workspace(scratch, needed, schema=schema, target=target_url) as work:
+        guard_scratch(work, target, major, strict=strict)
+        request = Request(migrations, count, rows=rows, concurrently=concurrently, fill=fill)
+        return build(work, request, render.say if render.sys.stderr.isatty() else lambda _: None)
+
+
+def scratch_for(choice: str | None, major: int | None) -> str | None:
+    """Without a choice: the embedded server or Debian's of the target's major version, whichever is there."""
+    import os
+
+    if choice or major is None or os.environ.get("UNMIGRATE_SCRATCH"):
+        return choice
+    from unmigrate.scratch import binaries
+
+    embedded = binaries.embedded()
+    if embedded and embedded.major == major:
+        return "embedded"
+    return f"debian:{major}" if any(one.major == major for one in binaries.debian()) else None
+
+
+def guard_scratch(work: Any, target: Target | None, major: int | None, *, strict: bool) -> None:
+    """Scratch must not be the target's own database, and of its major version where that matters."""
+    server = work.pool.server
+    if target is not None and not server.own and not server.target:
+        from unmigrate.scratch.pool import refuse_same_database
+
+        with server.connect() as connection:
+            refuse_same_database(connection, target.connection)
+    if major is not None and server.major != major:
+        message = f"the proof would run on PostgreSQL {server.major}, the target is {major}"
+        remedy = f"give a scratch server of version {major}: --scratch target (databases beside the target's), debian:{major} or a URL"
+        if strict:
+            raise RefusedError(message, code="major", remedy=remedy)
+        render.say(f"note: {message}; a rollback needs a proof on {major} ({remedy})")
+
+
+def choose(target: Target, name: str | None, last: int | None, to: str | None) -> int:
+    """How many applied migrations to undo; guards against edited ones."""
+    if not target.applied:
+        raise RefusedError("nothing is applied in this database", code="nothing-applied", remedy="unmigrate status")
+    count = chosen(target.migrations, target.applied, name, last, to)
+    if count == 0:
+        raise RefusedError(f"{to} is already the last applied migration", code="nothing-to-do", remedy="unmigrate status")
+    for state in target.states:
+        if state.edited and state.name in target.applied[-count:]:
+            message = f"{state.name} was edited after it was applied: its text does not say what was done"
+            raise RefusedError(message, code="edited", remedy="check out the version of the file that was deployed")
+    return count

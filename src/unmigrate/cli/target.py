@@ -1,0 +1,75 @@
+"""A project and its database as the commands meet them: folder, ledger, states."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from unmigrate.cli.options import Where, load_project
+from unmigrate.errors import RefusedError, UsageError
+from unmigrate.prisma.ledger import MigrationState, read_ledger, states
+from unmigrate.prisma.migrations import Migration, read_migrations
+from unmigrate.prisma.project import Project
+from unmigrate.prisma.url import DatabaseUrl, connect, parse_url
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A connected database and what its ledger says of the folder."""
+
+    project: Project
+    migrations: tuple[Migration, ...]
+    url: DatabaseUrl
+    connection: psycopg.Connection[Any]
+    states: tuple[MigrationState, ...]
+
+    @property
+    def major(self) -> int:
+        return self.connection.info.server_version // 10000
+
+    @property
+    def applied(self) -> list[str]:
+        """Names applied, in order; those without a folder last, as they are ahead of it."""
+        return [s.name for s in self.states if s.state == "applied"]
+
+    @property
+    def failed(self) -> list[str]:
+        return [s.name for s in self.states if s.state == "failed"]
+
+    def history(self) -> list[Migration]:
+        """The applied migrations as the folder has them. Raises RefusedError where it lacks one."""
+        by_name = {m.name: m for m in self.migrations}
+        if missing := [name for name in self.applied if name not in by_name]:
+            message = f"the database has {missing[-1]}, which the migrations folder does not"
+            remedy = "check out the commit that was deployed, so that its folder is there, and try again"
+            raise RefusedError(message, code="ahead", remedy=remedy)
+        return [by_name[name] for name in self.applied]
+
+    def open(self) -> psycopg.Connection[Any]:
+        """One more connection."""
+        return connect(self.url)
+
+
+def load(at: Where) -> tuple[Project, tuple[Migration, ...]]:
+    project: Project = load_project(at)
+    return project, read_migrations(project.migrations_dir)
+
+
+@contextmanager
+def open_target(at: Where) -> Iterator[Target]:
+    """Connect to the project's database. Raises UsageError without a URL, EnvironmentProblem where it cannot be reached."""
+    project, migrations = load(at)
+    if project.url is None:
+        raise UsageError("no database URL was found", code="no-url", remedy="give --url, or set the variable that the datasource names")
+    url = parse_url(project.url)
+    connection = connect(url)
+    try:
+        rows = read_ledger(connection, url.schema)
+        if rows is None:
+            remedy = f'the ledger is looked for in schema "{url.schema}": check ?schema= in the URL'
+            raise RefusedError("this database has no _prisma_migrations table", code="no-ledger", remedy=remedy)
+        yield Target(project, migrations, url, connection, states(migrations, rows))
+    finally:
+        connection.close()

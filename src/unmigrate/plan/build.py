@@ -1,0 +1,232 @@
+"""Making a plan: replay on scratch up to the migrations to be undone, prove each, and put their ways back together."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unmigrate.catalog.fingerprint import digest, label
+from unmigrate.catalog.model import Catalog, Key
+from unmigrate.errors import EnvironmentProblem, RefusedError, UsageError
+from unmigrate.inverse.model import InverseStep
+from unmigrate.inverse.replay import ReplayError
+from unmigrate.plan.checks import checks
+from unmigrate.plan.locks import locks
+from unmigrate.plan.losses import losses
+from unmigrate.plan.model import Lock, Loss, Plan, Step, Verdict
+from unmigrate.plan.options import options
+from unmigrate.prisma.migrations import Migration
+from unmigrate.prove.attempt import attempt
+from unmigrate.prove.dump import same_dump
+from unmigrate.prove.history import History, SchemaProof
+from unmigrate.prove.rows import DataProof, RowsHistory
+from unmigrate.prove.statements import Undoes, statement_map
+from unmigrate.prove.workspace import Workspace
+
+Progress = Callable[[str], None]
+_INDEX = re.compile(r"^CREATE (UNIQUE )?INDEX ")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to undo: `migrations` up to and including the last applied one; the last `count` of them go.
+
+    setup and fill: see Workspace and `--fill`. concurrently: indexes that return are built outside the switch.
+    """
+
+    migrations: Sequence[Migration]
+    count: int
+    rows: bool = True
+    concurrently: bool = False
+    fill: dict[str, str] | None = None
+
+
+def build(work: Workspace, request: Request, on_progress: Progress) -> Plan:
+    """A proved plan. Raises EnvironmentProblem where the history does not replay; a refused migration stays in the plan."""
+    kept, undone = request.migrations[: -request.count], request.migrations[-request.count :]
+    connection = work.fresh()
+    history = History(connection)
+    on_progress(f"replaying {len(kept)} migrations on scratch")
+    for migration in kept:
+        _replayed(migration, lambda m=migration: history.skip(m))  # type: ignore[misc]
+    start = history.observer.catalog
+    proofs, undoes = [], []
+    for migration in undone:
+        on_progress(f"proving {migration.name}")
+        undoes.append(_replayed(migration, lambda m=migration: statement_map(history, m)))  # type: ignore[misc]
+        proofs.append(_replayed(migration, lambda m=migration: history.prove(m)))  # type: ignore[misc]
+    reason = _prove_together(history, proofs, start)
+    witness = same_dump(work, request.migrations, request.count, proofs) if not reason else ""
+    data = _prove_rows(work, kept, proofs, on_progress) if request.rows else [None] * len(proofs)
+    connection.close()
+    verdicts = tuple(_verdict(p, d, reason or witness) for p, d in zip(proofs, data, strict=True))
+    return _assemble(work, request, proofs, undoes, verdicts, start, history.observer.catalog)
+
+
+def _replayed(migration: Migration, run: Callable[[], Any]) -> Any:
+    try:
+        return run()
+    except ReplayError as error:
+        message = f"{migration.name} does not replay on scratch: {error}"
+        remedy = "give what the history expects to find with --setup, or a scratch server that has it with --scratch"
+        raise EnvironmentProblem(message, code="replay", remedy=remedy) from error
+
+
+def _prove_together(history: History, proofs: Sequence[SchemaProof], start: Catalog) -> str:
+    """All ways back in a row must lead to the start; the reason why not, or ""."""
+    if len(proofs) == 1 or any(p.refused for p in proofs):
+        return ""
+    from unmigrate.catalog.observer import Delta
+
+    after = history.observer.catalog
+    history.connection.execute("BEGIN")
+    keys = frozenset(key for p in proofs for key in p.delta.keys)
+    statements = [sql for p in reversed(proofs) for sql in p.statements]
+    together = attempt(history.connection, history.observer, Delta(start, after, keys), statements)
+    history.connection.execute("COMMIT")
+    return together.reason if together.verdict == "refused" else ""
+
+
+def _prove_rows(work: Workspace, kept: Sequence[Migration], proofs: Sequence[SchemaProof], on_progress: Progress) -> list[DataProof | None]:
+    on_progress("proving rows")
+    connection = work.fresh()
+    history = History(connection)
+    for migration in kept:
+        history.skip(migration)
+    rows = RowsHistory(connection)
+    rows.begin()
+    found: list[DataProof | None] = [rows.prove(proof) for proof in proofs]
+    connection.close()
+    return found
+
+
+def _verdict(proof: SchemaProof, data: DataProof | None, together: str) -> Verdict:
+    schema, reason = proof.outcome.verdict, proof.outcome.reason
+    if together and schema != "refused":
+        schema, reason = "refused", together
+    if data is None:
+        return Verdict(proof.migration.name, schema, reason, "unknown", (), ("rows",))
+    blocked = (f"on generated rows the way back stops: {data.blocked}",) if data.blocked else ()
+    return Verdict(proof.migration.name, schema, reason, data.verdict, data.lost, (*data.not_covered, *blocked))
+
+
+def _assemble(
+    work: Workspace, request: Request, proofs: list[SchemaProof], undoes: list[Undoes], verdicts: tuple[Verdict, ...], start: Catalog, end: Catalog
+) -> Plan:
+    newest_first = list(zip(reversed(proofs), reversed(undoes), strict=True))
+    keys = {key for p in proofs for key in p.delta.keys}
+    before, after = _fingerprints(end, start, keys)
+    steps = tuple(step for proof, origin in newest_first for step in _steps(proof, origin, request))
+    found = _all_losses(proofs, start)
+    return Plan(
+        migrations=tuple(p.migration.name for p, _ in newest_first),
+        checksums={p.migration.name: p.migration.checksum for p in proofs},
+        schema=work.schema,
+        server_major=work.pool.server.version // 10000,
+        steps=steps,
+        losses=found,
+        checks=tuple(c for p in proofs for c in checks(p.migration.name, p.delta) if c.object not in (request.fill or {})),
+        locks=_all_locks(proofs),
+        verdicts=tuple(reversed(verdicts)),
+        before=before,
+        after=after,
+        options=options(verdicts, found),
+        notes=tuple(sorted({note for p in proofs for note in p.notes} | _stand_ins(work))),
+    )
+
+
+def _stand_ins(work: Workspace) -> set[str]:
+    used = work.pool.server.stand_ins
+    return {f"scratch has only stand-ins for {', '.join(sorted(used))}"} if used else set()
+
+
+def _fingerprints(end: Catalog, start: Catalog, keys: set[Key]) -> tuple[dict[str, str], dict[str, str]]:
+    """Digests of every object concerned: as it must be now, and afterwards; "" where it must not be."""
+    now = {label(o): digest(o) for k in keys if (o := end.objects.get(k))}
+    then = {label(o): digest(o) for k in keys if (o := start.objects.get(k))}
+    names = now.keys() | then.keys()
+    return {n: now.get(n, "") for n in sorted(names)}, {n: then.get(n, "") for n in sorted(names)}
+
+
+def _steps(proof: SchemaProof, origin: Undoes, request: Request) -> list[Step]:
+    steps = []
+    for inverse in proof.steps:
+        undone = origin.of(inverse)
+        where = f"{inverse.kind} {inverse.name}"
+        sql = inverse.sql
+        if request.concurrently and _INDEX.match(sql) and _survives(inverse, proof):
+            concurrent = _INDEX.sub(lambda m: f"CREATE {m[1] or ''}INDEX CONCURRENTLY ", sql)
+            steps.append(Step("finish", proof.migration.name, concurrent, where, undone, transactional=False))
+            continue
+        expression = (request.fill or {}).get(inverse.name)
+        if expression and " ADD COLUMN " in sql and sql.endswith(" NOT NULL"):
+            steps += _filled(proof, inverse, where, undone, expression)
+            continue
+        steps.append(Step("switch", proof.migration.name, sql, where, undone))
+    return steps
+
+
+def _survives(inverse: InverseStep, proof: SchemaProof) -> bool:
+    index = next((proof.delta.before.objects[k] for k in inverse.keys if k in proof.delta.before.objects), None)
+    return index is not None and index.parent in proof.delta.after.objects and index.facts.get("table_kind") == "r"
+
+
+def _filled(proof: SchemaProof, inverse: InverseStep, where: str, undone: str, expression: str) -> list[Step]:
+    table, _, column = inverse.name.rpartition(".")
+    statements = (
+        inverse.sql.removesuffix(" NOT NULL"),
+        f"UPDATE {table} SET {column} = {expression}",
+        f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL",
+    )
+    return [Step("switch", proof.migration.name, sql, where, undone) for sql in statements]
+
+
+def _all_losses(proofs: Sequence[SchemaProof], start: Catalog) -> tuple[Loss, ...]:
+    """Per migration what was destroyed, and what was added and holds rows since."""
+    found = [loss for p in proofs for loss in losses(p.migration.name, p.migration.sql, p.delta)]
+    new_tables = {o.key for p in proofs for o in p.delta.created if o.kind == "table"}
+    for proof in proofs:
+        for o in proof.delta.created:
+            if o.kind == "table":
+                found.append(Loss(proof.migration.name, o.name, "added table", "the migration added it; rows written since go to the vault"))
+            elif o.kind == "column" and o.parent not in new_tables and not o.facts["generated"]:
+                found.append(Loss(proof.migration.name, o.name, "added column", "the migration added it; values written since go to the vault"))
+    return tuple(loss for loss in found if _concerns_target(loss, proofs, start))
+
+
+def _concerns_target(loss: Loss, proofs: Sequence[SchemaProof], start: Catalog) -> bool:
+    """What one migration added and a later one dropped is nothing to anyone; what was lost must have been there at the start."""
+    end = {o.name for o in proofs[-1].delta.after}
+    if loss.kind.startswith("added"):
+        return loss.object in end
+    return True
+
+
+def _all_locks(proofs: Sequence[SchemaProof]) -> tuple[Lock, ...]:
+    found: dict[str, Lock] = {}
+    for proof in proofs:
+        for lock in locks(list(proof.steps), proof.delta):
+            found[lock.table] = lock if lock.table not in found else max(found[lock.table], lock, key=lambda k: (k.work != "metadata", k.mode))
+    return tuple(found[name] for name in sorted(found))
+
+
+def chosen(migrations: Sequence[Migration], applied: Sequence[str], name: str | None, last: int | None, to: str | None) -> int:
+    """How many of the applied migrations are to be undone. Raises UsageError for an unknown name, RefusedError for an older one."""
+    if sum(x is not None for x in (name, last, to)) > 1:
+        raise UsageError("give one of NAME, --last and --to", code="ambiguous")
+    for given in (name, to):
+        if given is not None and given not in applied:
+            known = given in {m.name for m in migrations}
+            message = f"{given} is not applied" if known else f"there is no migration {given}"
+            raise (RefusedError if known else UsageError)(message, code="not-applied" if known else "unknown-migration", remedy="unmigrate status lists them")
+    if to is not None:
+        return len(applied) - 1 - list(applied).index(to)
+    if name is not None and name != applied[-1]:
+        message = f"{name} is not the last applied migration: {applied[-1]} is"
+        remedy = f"undo back to the one before it: --to {applied[list(applied).index(name) - 1]}" if name != applied[0] else "undo all with --last"
+        raise RefusedError(message, code="not-last", remedy=remedy)
+    count = 1 if last is None else last
+    if not 1 <= count <= len(applied):
+        raise UsageError(f"{count} migrations cannot be undone: {len(applied)} are applied", code="count")
+    return count
+
