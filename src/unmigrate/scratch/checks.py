@@ -37,6 +37,8 @@ _STRING = re.compile(r"'((?:[^']|'')*)'(?:::\"?([A-Za-z_][\w. ]*))?")
 _NUMBER = re.compile(r"(?<![\w.\"'-])-?\d+(?:\.\d+)?(?![\w.\"])")
 _REGEX = re.compile(r"!?~\*? \(?'((?:[^']|'')*)'")
 _LIKE = re.compile(r"(?:~~\*?|similar_to_escape\(|like_escape\() ?\(?'((?:[^']|'')*)'")
+_LINK = re.compile(r"""->> '((?:[^']|'')+)'::text\)+ = \(*("(?:[^"]|"")+"|\w+)""")
+_LINKED = "\0linked"  # stands for a document that repeats other columns of its row
 _MEMBERS: tuple[object, ...] = ("x", 1, [], {}, True)
 _LIST = re.compile(r"^\{(.*)\}$", re.DOTALL)
 
@@ -206,6 +208,7 @@ class Search:
         self.checks = [*table.checks, *_bounds(table)]
         used = {number: self._involved(check) for number, check in enumerate(self.checks)}
         self.groups = _groups(used)
+        self.links: dict[tuple[int, str], int] = {}  # (document column, member) -> column whose value it must repeat
         self.pools: dict[int, list[str | None]] = {}
         for number in {number for group in used.values() for number in group}:
             self.pools[number] = self._pool(self.columns[number], used, fixed)
@@ -228,6 +231,11 @@ class Search:
             texts.append(column.default)
         seed = seed_of(self.table.name, column.name)
         found: list[str | None] = [*pool(self.values, column.type, column.typmod, seed, mine(texts))]
+        names = {other.name: other.number for other in self.table.columns}
+        links = [(key, name.strip('"')) for text in texts for key, name in _LINK.findall(text)]
+        self.links.update({(column.number, key): names[name] for key, name in links if name in names})
+        if any(number == column.number for number, _ in self.links):
+            found.insert(0, _LINKED)
         if not column.not_null:
             found.append(None)
         return found or [None]
@@ -255,15 +263,27 @@ class Search:
 
     def _first_trials(self, columns: tuple[int, ...], planned: Sequence[Assignment]) -> list[Assignment]:
         trials = [{number: row.get(number) for number in columns} for row in planned]
+        trials += [self._linked({**trial, number: _LINKED}) for trial in trials for number in columns if self._links(number)]
         pools = [self.pools[number] for number in columns]
         size = 1
         for values in pools:
             size *= len(values)
         if size <= LARGEST_PRODUCT:
-            return trials + [dict(zip(columns, choice, strict=True)) for choice in itertools.product(*pools)]
+            chosen = itertools.product(*pools)
+            return trials + [self._linked(dict(zip(columns, choice, strict=True))) for choice in chosen]
         alone = [{number: value if number == one else None for number, value in trials[0].items()} for one in columns]
-        sampled = [{number: self.random.choice(self.pools[number]) for number in columns} for _ in range(SAMPLE)]
+        sampled = [self._linked({number: self.random.choice(self.pools[number]) for number in columns}) for _ in range(SAMPLE)]
         return trials + [trial for trial in alone if self._allowed(trial)] + sampled
+
+    def _links(self, number: int) -> bool:
+        return any(document == number for document, _ in self.links)
+
+    def _linked(self, trial: Assignment) -> Assignment:
+        """The trial with its documents written out."""
+        for number in [number for number, value in trial.items() if value == _LINKED]:
+            members = {key: trial.get(other) for (document, key), other in self.links.items() if document == number}
+            trial[number] = json.dumps(members)
+        return trial
 
     def _allowed(self, trial: Assignment) -> bool:
         return all(value is not None or not self.columns[number].not_null for number, value in trial.items())
@@ -279,7 +299,7 @@ class Search:
             for number in sorted(failed) or columns:
                 options = self.pools[number]
                 for value in self.random.sample(options, min(len(options), 16)):
-                    changed = {**trial, number: value}
+                    changed = self._linked({**trial, number: value})
                     if changed not in found:
                         found.append(changed)
         return found[: 2 * SAMPLE]

@@ -16,8 +16,9 @@ from unmigrate.scratch.values import Style, Values, seed_of
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """How a row is made: mixed (ordinary, edge and NULL rows in turn), plain (ordinary, no NULL), or minimal (only what
-    is required); shift moves all values on, so that they differ from those that failed."""
+    """How a row is made: mixed (ordinary, edge and NULL rows in turn), plain (ordinary, no NULL), minimal (only what is
+    required), or copy (a row that was accepted, with one column of each unique set changed); shift moves all values on,
+    so that they differ from those that failed."""
 
     kind: str
     shift: int = 0
@@ -26,7 +27,7 @@ class Variation:
 MIXED, PLAIN, MINIMAL = Variation("mixed"), Variation("plain"), Variation("minimal")
 VARIATIONS = (
     MIXED, PLAIN, MINIMAL,
-    *(Variation(kind, shift) for shift in (1, 2, 3) for kind in ("plain", "minimal", "mixed")),
+    *(Variation(kind, shift) for shift in (1, 2, 3) for kind in ("copy", "plain", "minimal")),
 )  # fmt: skip
 STRIDE = 7  # odd, so that a shift changes the value of a boolean
 
@@ -37,6 +38,7 @@ class Planner:
         self.table, self.values, self.keys, self.late = table, values, keys, late
         self.default = PLAIN if plain else MIXED
         self.solutions = Solutions()
+        self.accepted: Assignment | None = None  # a row that the server took
         self.columns = {column.number: column for column in table.columns}
         self.foreign = {number for key in table.foreign_keys for number in key.columns}
         self.distinguishing = {
@@ -75,7 +77,7 @@ class Planner:
 
     def varied(self, n: int, how: Variation, error: psycopg.Error | None) -> Assignment:
         """The row once more, made differently, and with what the last error asked for."""
-        row = self.row(n, how)
+        row = self._copied(self.accepted, n, how) if how.kind == "copy" and self.accepted else self.row(n, how)
         if isinstance(error, CheckViolation) and not how.shift:
             self.solutions.apply(row, n, 1)
         for column in self.table.columns:
@@ -87,6 +89,24 @@ class Planner:
             if behind and how.shift > 1:
                 row[column.number] = str(10_000 + 97 * how.shift + n)
         return row
+
+    def _copied(self, accepted: Assignment, n: int, how: Variation) -> Assignment:
+        """The accepted row but for one column of each unique set: keys first, then what has the most values."""
+        fresh = self.row(n, Variation("plain", how.shift))
+        row = dict(accepted)
+        for unique in self.table.unique_sets:
+            rank = {number: (number not in self.foreign, self._small(number)) for number in unique.columns if number in row}
+            choice = sorted(rank, key=lambda number: rank[number])
+            if choice and all(row[number] == accepted[number] for number in choice):
+                changed = choice[(how.shift - 1) % len(choice)]
+                together = next((key.columns for key in self.table.foreign_keys if changed in key.columns), (changed,))
+                row.update({number: fresh[number] for number in together if number in fresh})
+        return row
+
+    def _small(self, number: int) -> bool:
+        """Whether a column has few values."""
+        column = self.columns.get(number)
+        return column is not None and (self.values.types[column.type].kind == "e" or column.type_text == "boolean")
 
     def distinct(self, rows: Sequence[Assignment]) -> list[Assignment]:
         """The rows without those that repeat a unique key; another variation of them instead, where there is one."""

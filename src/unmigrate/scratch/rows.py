@@ -187,6 +187,7 @@ class _Filler:
             row = planner.varied(n, variation, error)
             try:
                 if self._insert(table, [row]):
+                    planner.accepted = row
                     return True
                 self.reasons[table.oid] = "a trigger or rule of the table swallows inserted rows"
             except psycopg.Error as problem:
