@@ -90,3 +90,22 @@ def choose(target: Target, name: str | None, last: int | None, to: str | None) -
             message = f"{state.name} was edited after it was applied: its text does not say what was done"
             raise RefusedError(message, code="edited", remedy="check out the version of the file that was deployed")
     return count
+
+
+def make_failed_plan(at: Where, target: Target, name: str | None) -> Plan:
+    """The plan for a failed migration; it comes before anything else can be rolled back."""
+    from unmigrate.catalog.read import read_catalog
+    from unmigrate.plan.failed import build_failed
+
+    failed = target.failed[0]
+    if name not in (None, failed):
+        raise RefusedError(f"{failed} failed: it must be rolled back first", code="not-last", remedy=f"unmigrate rollback {failed}")
+    migration = next((m for m in target.migrations if m.name == failed), None)
+    if migration is None:
+        message = f"the database has the failed {failed}, which the migrations folder does not"
+        raise RefusedError(message, code="ahead", remedy="check out the commit that was deployed")
+    history = target.history()
+    needed = wanted_extensions(m.sql for m in [*history, migration])
+    with options.workspace(scratch_for(at.scratch, target.major), needed, schema=target.url.schema, target=target.project.url) as work:
+        guard_scratch(work, target, target.major, strict=True)
+        return build_failed(work, history, migration, read_catalog(target.connection))

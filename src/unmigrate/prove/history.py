@@ -95,12 +95,13 @@ class History:
 
     def _net(self, delta: Delta) -> tuple[list[InverseStep], Attempt]:
         try:
-            steps = self._invert(delta)
+            steps = self.invert(delta)
         except CannotInvert as reason:
             return [], Attempt("refused", str(reason))
         return steps, attempt(self.connection, self.observer, delta, [step.sql for step in steps])
 
-    def _invert(self, delta: Delta) -> list[InverseStep]:
+    def invert(self, delta: Delta) -> list[InverseStep]:
+        """What undoes a delta just observed on this connection. Raises CannotInvert."""
         return invert(delta, dependents_on(self.connection), castable_on(self.connection))
 
     def _fine(self, migration: Migration, delta: Delta) -> tuple[list[InverseStep], Attempt] | None:
@@ -124,7 +125,7 @@ class History:
             if statement.control:
                 continue
             self.connection.execute(statement.text)  # type: ignore[call-overload]
-            blocks.append(self._invert(self.observer.refresh()))
+            blocks.append(self.invert(self.observer.refresh()))
         return blocks
 
     def _again(self, migration: Migration) -> None:

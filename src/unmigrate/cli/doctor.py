@@ -1,0 +1,86 @@
+"""unmigrate doctor"""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from unmigrate.cli import options, render
+from unmigrate.errors import UnmigrateError
+
+
+@click.command("doctor", epilog="Example: unmigrate doctor --url postgresql://…/app")
+@options.json_option
+@options.where_options
+def command(as_json: bool, **rest: Any) -> int:
+    """Check before the incident that a rollback could run: project, database, privileges, scratch server. Changes nothing.
+
+    Exit 0 when all is well, 4 when something is missing.
+    """
+    at = options.where(rest)
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("project", lambda: _project(at)),
+        ("database", lambda: _database(at)),
+        ("privileges", lambda: _privileges(at)),
+        ("scratch", lambda: _scratch(at)),
+    ]
+    results = [_run(name, check) for name, check in checks]
+    if as_json:
+        render.print_json({"checks": results})
+    else:
+        for result in results:
+            mark = click.style("ok", fg="green") if result["ok"] else click.style("missing", fg="red")
+            click.echo(f"{result['check']:11} {mark:8} {result['says']}")
+            if result["remedy"]:
+                click.echo(f"{'':11} what to do: {result['remedy']}")
+    return 0 if all(r["ok"] for r in results) else 4
+
+
+def _run(name: str, check: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return {"check": name, "ok": True, "says": check(), "remedy": ""}
+    except UnmigrateError as error:
+        return {"check": name, "ok": False, "says": str(error), "remedy": error.remedy}
+
+
+def _project(at: options.Where) -> str:
+    from unmigrate.cli.target import load
+
+    project, migrations = load(at)
+    return f"{len(migrations)} migrations in {project.migrations_dir}; URL from {project.url_source}"
+
+
+def _database(at: options.Where) -> str:
+    from unmigrate.cli.target import open_target
+
+    with open_target(at) as target:
+        return f"PostgreSQL {target.major} at {target.url.display}; {len(target.applied)} applied"
+
+
+def _privileges(at: options.Where) -> str:
+    from unmigrate.cli.target import open_target
+    from unmigrate.execute.privileges import missing_privileges
+
+    with open_target(at) as target:
+        missing = missing_privileges(target.connection, target.url.schema)
+    if missing:
+        from unmigrate.errors import EnvironmentProblem
+
+        raise EnvironmentProblem("; ".join(m.what for m in missing), code="privileges", remedy="; ".join(m.remedy for m in missing))
+    return "may create the vault, lock and alter every table, and correct the ledger"
+
+
+def _scratch(at: options.Where) -> str:
+    from unmigrate.cli.planning import scratch_for
+    from unmigrate.cli.target import open_target
+
+    major = None
+    try:
+        with open_target(at) as target:
+            major = target.major
+    except UnmigrateError:
+        pass
+    with options.workspace(scratch_for(at.scratch, major), frozenset()) as work:
+        server = work.pool.server
+        fit = "" if major is None or server.major == major else f"; the target is {major}: a rollback needs that version (--scratch target)"
+        return f"{server.label}{fit}"

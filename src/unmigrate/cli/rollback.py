@@ -1,0 +1,130 @@
+"""unmigrate rollback"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unmigrate.cli import options, planning, render
+
+
+@click.command("rollback", epilog="Example: unmigrate rollback --last 1 --url postgresql://…/app --yes")
+@planning.selection_options
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A plan made by `plan --out`.")
+@click.option("--yes", is_flag=True, help="Do not ask. Never implies --accept-loss.")
+@click.option("--accept-loss", is_flag=True, help="Go on although something is lost; it is copied to the vault first.")
+@click.option("--dry-run", is_flag=True, help="Do everything but the switch.")
+@click.option("--lock-timeout", type=int, default=200, metavar="MS", help="Wait this long for locks per try. Default: 200.")
+@click.option("--max-lock", type=float, default=5.0, metavar="SECONDS", help="Refuse when locks would be held longer. Default: 5.")
+@click.option("--concurrently", is_flag=True, help="Build returning indexes outside the switch, without blocking writers.")
+@click.option("--fill", multiple=True, metavar="'COLUMN = SQL'", help="Value for a column that returns as NOT NULL.")
+@options.json_option
+@options.where_options
+def command(name: str | None, last: int | None, to: str | None, plan_file: Path | None, as_json: bool, **rest: Any) -> int:
+    """Roll back the last applied migration (or N, or back to NAME), or the failed one, on the database.
+
+    Proves the way back on scratch, checks drift, rows and locks on the target, asks, and switches in one transaction, ledger
+    included. Exit 3: refused, nothing changed; 5: failed and rolled back; 6: partly done, run it again.
+    """
+    from unmigrate.cli.target import open_target
+
+    flags = {k: rest.pop(k) for k in ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock", "concurrently", "fill")}
+    at = options.where(rest)
+    with open_target(at) as target:
+        if (unfinished := _resume(target, flags)) is not None:
+            return _report(unfinished, as_json)
+        plan = _from_file(plan_file, target) if plan_file else _make(at, target, name, last, to, flags)
+        return _execute(target, plan, flags, as_json)
+
+
+def _resume(target: Any, flags: dict[str, Any]) -> Any:
+    """Finish what an earlier rollback left, if anything."""
+    from unmigrate.execute.rollback import finish_pending, pending
+
+    waiting = pending(target.connection)
+    if not waiting:
+        return None
+    render.say(f"finishing operation {waiting[0].id}, which was interrupted")
+    return finish_pending(target.open, waiting[0].id, on_progress=render.say)
+
+
+def _from_file(file: Path, target: Any) -> Any:
+    from unmigrate.errors import RefusedError, UsageError
+    from unmigrate.plan.model import PlanFormatError, from_json
+
+    try:
+        plan = from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, PlanFormatError) as error:
+        raise UsageError(f"{file} is not a plan: {error}", code="plan-file", remedy="make one with unmigrate plan --out") from error
+    if plan.server_major != target.major:
+        message = f"the plan was proved on PostgreSQL {plan.server_major}, the target is {target.major}"
+        raise RefusedError(message, code="major", remedy=f"make it again with --scratch debian:{target.major} or --scratch target")
+    current = target.failed if plan.failed else target.applied[-len(plan.migrations) :][::-1]
+    if list(plan.migrations) != current:
+        message = f"the database moved on: the plan undoes {', '.join(plan.migrations)}, now last are {', '.join(current) or 'none'}"
+        raise RefusedError(message, code="moved-on", remedy="make a new plan")
+    return plan
+
+
+def _make(at: options.Where, target: Any, name: str | None, last: int | None, to: str | None, flags: dict[str, Any]) -> Any:
+    fill = planning.parse_fill(flags["fill"])
+    if target.failed:
+        return planning.make_failed_plan(at, target, name)
+    count = planning.choose(target, name, last, to)
+    return planning.make_plan(
+        at, target.history(), count, schema=target.url.schema, major=target.major, strict=True,
+        concurrently=flags["concurrently"], fill=fill, target=target,
+    )  # fmt: skip
+
+
+def _execute(target: Any, plan: Any, flags: dict[str, Any], as_json: bool) -> int:
+    from unmigrate.cli.show_plan import show
+    from unmigrate.errors import RefusedError
+    from unmigrate.execute.rollback import execute, inspect
+
+    inspected = inspect(target.connection, plan)
+    if not as_json:
+        show(inspected)
+    if not plan.proved:
+        refused = next(v for v in plan.verdicts if v.schema == "refused")
+        remedy = f"put a down.sql beside {refused.migration}/migration.sql: it is proved and used; or restore a snapshot"
+        raise RefusedError(f"no way back of {refused.migration} is proved: {refused.reason}", code="unproved", remedy=remedy)
+    if not (flags["yes"] or flags["dry_run"]) and not _confirmed(target, plan):
+        raise click.Abort
+    outcome = execute(
+        target.open, plan, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"], max_lock_seconds=flags["max_lock"],
+        dry_run=flags["dry_run"], on_progress=render.say,
+    )  # fmt: skip
+    status = _report(outcome, as_json)
+    if not flags["dry_run"] and not as_json:
+        _warn(target, plan)
+    return status
+
+
+def _confirmed(target: Any, plan: Any) -> bool:
+    from unmigrate.errors import RefusedError
+
+    if not sys.stdin.isatty():
+        raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at the plan with --dry-run, then add --yes")
+    return click.confirm(f"\nUndo {', '.join(plan.migrations)} on {target.url.display}?", err=True)
+
+
+def _report(outcome: Any, as_json: bool) -> int:
+    if as_json:
+        render.print_json(outcome.to_json())
+    else:
+        for line in outcome.lines():
+            click.echo(line)
+    return 0
+
+
+def _warn(target: Any, plan: Any) -> None:
+    folders = {m.name for m in target.migrations}
+    shipped = [name for name in plan.migrations if name in folders]
+    if shipped:
+        render.say(
+            f"\nThe folder still ships {', '.join(shipped)}: the next `prisma migrate deploy` applies it again. "
+            "Deploy the app version from before it, or take the folder out, before anything deploys."
+        )

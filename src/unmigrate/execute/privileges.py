@@ -1,0 +1,40 @@
+"""What a rollback needs to be allowed to do, asked beforehand."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from unmigrate.catalog.sqltext import ident
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A privilege the connected role lacks, and the statement that gives it."""
+
+    what: str
+    remedy: str
+
+
+def missing_privileges(connection: psycopg.Connection[Any], schema: str) -> tuple[Missing, ...]:
+    """CREATE on the database (for the vault), ownership of the schema's tables, DELETE on the ledger."""
+    found = []
+    row = connection.execute(
+        "select current_user::text, current_database()::text, has_database_privilege(current_database(), 'CREATE'), "
+        "has_table_privilege(format('%I._prisma_migrations', %s::text), 'DELETE')",
+        [schema],
+    ).fetchone()
+    assert row is not None
+    role, database, may_create, may_delete = row
+    if not may_create:
+        found.append(Missing(f"{role} may not create schemas in {database}", f"GRANT CREATE ON DATABASE {ident(database)} TO {ident(role)}"))
+    if not may_delete:
+        found.append(Missing(f"{role} may not change the ledger", f"GRANT DELETE ON {ident(schema)}._prisma_migrations TO {ident(role)}"))
+    foreign = connection.execute(
+        "select count(*), min(pg_get_userbyid(c.relowner)) from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        "where n.nspname = %s and c.relkind in ('r', 'p') and not pg_has_role(c.relowner, 'USAGE')",
+        [schema],
+    ).fetchone()
+    if foreign and foreign[0]:
+        found.append(Missing(f"{foreign[0]} tables belong to {foreign[1]}", f"connect as {foreign[1]}, or GRANT {ident(foreign[1])} TO {ident(role)}"))
+    return tuple(found)
