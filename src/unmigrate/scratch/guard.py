@@ -1,17 +1,69 @@
-"""What keeps migrations in their database on scratch, as SQL that our superuser runs there once."""
+"""What keeps migrations inside their database on scratch, as SQL that the server's superuser runs there once.
 
+The migration role is no superuser, so that files, programs and the network are out of reach. What it may need a superuser for is
+given in measured doses: extensions known to be harmless, through functions that check the name (`extensions.sql`), and on servers of
+our own a few settings. Extensions that reach out are denied by name, unknown ones until somebody vouches for them.
+"""
+
+from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
+
+HERE = Path(__file__).parent
+
+# Each of these reads or writes files, runs programs or code outside the database, or opens connections.
+DENIED = frozenset(
+    """adminpack aws_commons aws_lambda aws_s3 azure_storage dblink file_fdw hdfs_fdw http jdbc_fdw mongo_fdw multicorn mysql_fdw
+    ogr_fdw oracle_fdw pg_background pg_bulkload pg_curl pg_duckdb pg_file_settings pg_net pg_parquet pg_smtp_client
+    pg_surgery pg_tle pgagent pgsql_http pgsmtp plcoffee pljava plls plluau plperlu plpython2u plpython3u plpythonu
+    plr plrust plsh pltclu postgres_fdw redis_fdw sqlite_fdw tds_fdw wrappers xml2""".split()
+)
+# Need a superuser to be created and stay inside the database.
+ALLOWED = frozenset(
+    """address_standardizer address_standardizer_data_us amcheck autoinc bloom btree_gin btree_gist citext cube dict_int dict_xsyn
+    earthdistance fuzzystrmatch h3 h3_postgis hll hstore hypopg icu_ext insert_username intagg intarray ip4r isn lo ltree moddatetime
+    orafce pageinspect periods pg_bigm pg_buffercache pg_freespacemap pg_graphql pg_hashids pg_hint_plan pg_idkit pg_ivm
+    pg_jsonschema pg_partman pg_prewarm pg_repack pg_search pg_similarity pg_squeeze pg_stat_statements pg_trgm pg_uuidv7
+    pg_visibility pg_walinspect pgaudit pgcrypto pgjwt pgroonga pgrouting pgrowlocks pgsodium pgstattuple pgtap pgvector plpgsql_check
+    postgis postgis_raster postgis_sfcgal postgis_tiger_geocoder postgis_topology prefix q3c rdkit refint rum seg semver sslinfo
+    table_version tablefunc tcn tdigest temporal_tables timescaledb timescaledb_toolkit tsm_system_rows tsm_system_time ulid unaccent
+    unit uuid-ossp vchord vector vectorscale zhparser""".split()
+)
+SETTINGS = ("session_replication_role", "deadlock_timeout", "log_min_duration_statement", "log_statement", "lc_messages")
 
 
-def close_predefined_roles(connection: psycopg.Connection[Any]) -> None:
-    """Make the roles that reach files and programs grantable by superusers alone (before 16 CREATEROLE could grant them)."""
+def close_server(connection: psycopg.Connection[Any]) -> None:
+    """On a server of our own: nobody but a superuser can hand out access to files and programs (before 16 CREATEROLE could)."""
     connection.execute(
         "UPDATE pg_catalog.pg_authid SET rolsuper = true WHERE NOT rolsuper AND rolname IN "
         "('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')"
     )
+    for name in ("template1", "postgres"):
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+
+
+def open_role(connection: psycopg.Connection[Any], role: str) -> None:
+    """On a server of our own: the role as new (an earlier migration may have changed it), with settings that harm nobody."""
+    name = sql.Identifier(role)
+    options = "LOGIN NOSUPERUSER NOCREATEDB CREATEROLE INHERIT NOREPLICATION NOBYPASSRLS CONNECTION LIMIT -1 PASSWORD NULL VALID UNTIL 'infinity'"
+    connection.execute(sql.SQL("ALTER ROLE {} " + options).format(name))
+    connection.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(name))
+    if connection.info.server_version >= 160000:
+        connection.execute(sql.SQL("ALTER ROLE {} SET createrole_self_grant = 'set, inherit'").format(name))
+    if connection.info.server_version >= 150000:
+        names = sql.SQL(", ").join(map(sql.SQL, SETTINGS))
+        connection.execute(sql.SQL("GRANT SET ON PARAMETER {} TO {}").format(names, name))
 
 
 def install(connection: psycopg.Connection[Any], role: str, allow: frozenset[str]) -> None:
-    """The schema unmigrate_scratch with the functions that create extensions."""
+    """In a new database: the functions that create extensions, what stand-ins are made of, and a usable schema public."""
+    text = (HERE / "extensions.sql").read_text(encoding="utf-8")
+    allowed, denied = sorted(ALLOWED | allow), sorted(DENIED - allow)
+    command = sql.SQL(text).format(allowed=sql.Literal(allowed), denied=sql.Literal(denied), role=sql.Identifier(role))  # type: ignore[arg-type]
+    with connection.transaction():
+        connection.execute(command)
+        connection.execute((HERE / "stand_ins" / "helpers.sql").read_text(encoding="utf-8"))  # type: ignore[arg-type]
+        if connection.info.server_version < 150000:
+            connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(role)))

@@ -17,6 +17,7 @@ from psycopg import sql
 
 from unmigrate.errors import EnvironmentProblem, RefusedError
 from unmigrate.scratch import guard
+from unmigrate.scratch.sandbox import ScratchCursor
 from unmigrate.scratch.server import Server
 
 PREFIX = "unmigrate_scratch_"
@@ -107,8 +108,9 @@ class Pool:
         self.role = MIGRATOR if own else f"{MIGRATOR}_{self._prefix.removeprefix(PREFIX).rstrip('_')}"
         self._password = "" if own else secrets.token_urlsafe(24)
         if own:
-            guard.close_predefined_roles(self.admin)
+            guard.close_server(self.admin)
             if self.admin.execute("SELECT FROM pg_catalog.pg_roles WHERE rolname = %s", [self.role]).fetchone():
+                guard.open_role(self.admin, self.role)
                 return
         options = "LOGIN NOSUPERUSER NOCREATEDB NOREPLICATION " + ("CREATEROLE" if may_create_roles else "NOCREATEROLE")
         self.admin.execute(
@@ -117,6 +119,8 @@ class Pool:
             )
         )
         self._made_role = True
+        if own:
+            guard.open_role(self.admin, self.role)
 
     def _make_base(self, name: str) -> None:
         """The template of all others: an empty database with the functions that create extensions for the migration role."""
@@ -187,8 +191,9 @@ class Pool:
         return psycopg.conninfo.make_conninfo(self.server.conninfo, **changes)
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
-        """As the migration role."""
-        return psycopg.connect(self.conninfo(database), autocommit=True, prepare_threshold=None)
+        """As the migration role. Text on extensions that need a superuser is replaced on its way (see sandbox.py)."""
+        cursor = ScratchCursor if self.is_superuser else psycopg.Cursor
+        return psycopg.connect(self.conninfo(database), autocommit=True, prepare_threshold=None, cursor_factory=cursor)
 
     def connect_superuser(self, database: str) -> psycopg.Connection[Any]:
         """As the server's superuser, searching pg_catalog alone. For reading catalogs; never for running what migrations wrote."""

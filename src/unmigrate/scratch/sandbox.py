@@ -1,0 +1,120 @@
+"""A migration's text, made to run without a superuser: statements on extensions that need one become calls of our functions.
+
+Only those statements are replaced; everything else stays byte for byte. Statements inside the body of a DO block are replaced too;
+bodies of functions are left alone, for they are read back from the catalog. Extensions that PostgreSQL itself trusts stay as they are.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from psycopg import sql as quoting
+
+SCHEMA = "unmigrate_scratch"
+MENTION = re.compile(r"\bextension\b", re.IGNORECASE)
+# `trusted = true` in their control files since 13, so a role without superuser that may create in the database may create them.
+TRUSTED = frozenset(
+    """bool_plperl btree_gin btree_gist citext cube dict_int fuzzystrmatch hstore intarray isn jsonb_plperl lo ltree pg_trgm pgcrypto
+    plperl plpgsql pltcl seg tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp""".split()
+)
+STARTS = frozenset({"ASCII_59", "BEGIN_P", "THEN", "ELSE", "LOOP"})  # after these a PL/pgSQL statement begins
+
+
+class ScratchCursor(psycopg.Cursor[Any]):
+    """Executes migrations' text through `rewrite_extensions`."""
+
+    def execute(self, query: Any, params: Any = None, **kwargs: Any) -> "ScratchCursor":
+        if isinstance(query, str) and params is None:
+            query = rewrite_extensions(query)
+        return super().execute(query, params, **kwargs)
+
+
+def rewrite_extensions(sql: str) -> str:
+    """`sql` with CREATE and ALTER EXTENSION (SET SCHEMA, UPDATE) of extensions that need a superuser replaced.
+
+    Text that cannot be scanned is returned as it is: PostgreSQL will say what is wrong with it.
+    """
+    return _rewrite(sql, "SELECT") if MENTION.search(sql) else sql
+
+
+def _rewrite(text: str, verb: str) -> str:
+    from pglast import parser
+
+    try:
+        tokens = [token for token in parser.scan(text) if token.name not in ("SQL_COMMENT", "C_COMMENT")]
+    except parser.ParseError:
+        return text
+    data = text.encode()
+    pieces: list[bytes] = []
+    done = 0
+    for start, end, replacement in _replacements(data, tokens, verb):
+        pieces += [data[done:start], replacement.encode()]
+        done = end
+    return b"".join([*pieces, data[done:]]).decode()
+
+
+def _replacements(data: bytes, tokens: list[Any], verb: str) -> Iterator[tuple[int, int, str]]:
+    """Spans of bytes and what stands there instead, in order."""
+    begins = True
+    is_do = False
+    for index, token in enumerate(tokens):
+        if begins:
+            is_do = token.name == "DO"
+            if token.name in ("CREATE", "ALTER") and index + 1 < len(tokens) and tokens[index + 1].name == "EXTENSION":
+                last = next((i for i in range(index, len(tokens)) if tokens[i].name == "ASCII_59"), len(tokens)) - 1
+                end = tokens[last].end + 1
+                if call := _call(data[token.start : end].decode(), verb):
+                    yield token.start, end, call
+        if is_do and token.name == "SCONST" and verb == "SELECT":
+            body = data[token.start : token.end + 1].decode()
+            if (new := _body(body)) != body:
+                yield token.start, token.end + 1, new
+        begins = token.name == "ASCII_59" or (verb == "PERFORM" and token.name in STARTS)
+
+
+def _body(literal: str) -> str:
+    """A dollar-quoted body with its statements replaced; any other kind of literal as it is."""
+    match = re.fullmatch(r"(\$[^$]*\$)(.*)\1", literal, re.DOTALL)
+    if not match or not MENTION.search(match[2]):
+        return literal
+    new = _rewrite(match[2], "PERFORM")
+    return literal if match[1] in new else f"{match[1]}{new}{match[1]}"
+
+
+def _call(statement: str, verb: str) -> str | None:
+    """The call that does what one CREATE or ALTER EXTENSION says; None where it can stay."""
+    from pglast import ast, parser
+
+    try:
+        from pglast import parse_sql
+
+        node = parse_sql(statement)[0].stmt
+    except parser.ParseError:
+        return None
+    if isinstance(node, ast.CreateExtensionStmt):
+        if node.extname in TRUSTED:
+            return None
+        options = {option.defname: option.arg for option in node.options or ()}
+        arguments = [_text(node.extname)]
+        if node.if_not_exists:
+            arguments.append("if_not_exists => true")
+        if "schema" in options:
+            arguments.append(f"in_schema => {_text(options['schema'].sval)}")
+        if "new_version" in options:
+            arguments.append(f"in_version => {_text(options['new_version'].sval)}")
+        if "cascade" in options:
+            arguments.append("cascade => true")
+        arguments.append("home => pg_catalog.current_schema()")
+        return f"{verb} {SCHEMA}.create_extension({', '.join(arguments)})"
+    if isinstance(node, ast.AlterExtensionStmt) and node.extname not in TRUSTED:
+        options = {option.defname: option.arg for option in node.options or ()}
+        version = f", {_text(options['new_version'].sval)}" if "new_version" in options else ""
+        return f"{verb} {SCHEMA}.update_extension({_text(node.extname)}{version})"
+    if isinstance(node, ast.AlterObjectSchemaStmt) and (name := node.object.sval) is not None:
+        return f"{verb} {SCHEMA}.move_extension({_text(name)}, {_text(node.newschema)})"
+    return None
+
+
+def _text(value: str) -> str:
+    return quoting.Literal(value).as_string(None)
