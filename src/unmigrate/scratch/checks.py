@@ -133,7 +133,7 @@ def _numbers(mined: Mined) -> list[str]:
         if "." in number:
             found += [number, str(float(number) + 0.5), str(float(number) - 0.5)]
         else:
-            found += [number, str(int(number) + 1), str(int(number) - 1), str(int(number) // 2)]
+            found += [number, str(int(number) + 1), str(int(number) - 1), str(int(number) // 2), str(int(number) // 2 + 1)]
     return ["1", "0", "2", "3", "5", *found, "-1", "10", "100"]
 
 
@@ -155,8 +155,10 @@ def _arrays(values: Values, info: TypeInfo, typmod: int, seed: int, mined: Mined
         return ["{}"]
     delimiter = values.types[info.element].delimiter
     sizes = {0, 1, 2, 3} | {int(n) + more for n in mined.numbers if n.isdigit() and int(n) <= 50 for more in (0, 1)}
+    given = [quote_member(text) for text, _ in mined.strings if text in members]
     members = [quote_member(member) for member in members]
     lists = [[members[i % len(members)] for i in range(size)] for size in sorted(sizes)]
+    lists += [[given[i % len(given)] for i in range(size)] for size in sorted(sizes) if given and size]
     return ["{" + delimiter.join(some) + "}" for some in [*lists, *([member] for member in members)]]
 
 

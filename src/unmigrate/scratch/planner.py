@@ -17,7 +17,7 @@ from unmigrate.scratch.values import Style, Values, seed_of
 @dataclass(frozen=True, slots=True)
 class Variation:
     """How a row is made: mixed (ordinary, edge and NULL rows in turn), plain (ordinary, no NULL), minimal (only what is
-    required), or copy (a row that was accepted, with one column of each unique set changed); shift moves all values on,
+    required), default (all values, but defaults where there are any), or copy (a row that was accepted, with one column of each unique set changed); shift moves all values on,
     so that they differ from those that failed."""
 
     kind: str
@@ -27,7 +27,7 @@ class Variation:
 MIXED, PLAIN, MINIMAL = Variation("mixed"), Variation("plain"), Variation("minimal")
 VARIATIONS = (
     MIXED, PLAIN, MINIMAL,
-    *(Variation(kind, shift) for shift in (1, 2, 3) for kind in ("copy", "plain", "minimal")),
+    *(Variation(kind, shift) for shift in (1, 2, 3) for kind in ("copy", "plain", "default")),
 )  # fmt: skip
 STRIDE = 7  # odd, so that a shift changes the value of a boolean
 
@@ -145,7 +145,7 @@ class Planner:
             if not column.default:
                 row[column.number] = None
             return
-        if not known and column.default:
+        if column.default and (not known or (how.kind == "default" and column.number not in self.distinguishing)):
             return
         if not known and not column.not_null:
             row[column.number] = None

@@ -47,7 +47,7 @@ KEYS_READ = 6  # rows of an already filled parent whose keys are used
 class Coverage:
     """Which tables have rows now, and why others have none, or fewer than asked for."""
 
-    filled: dict[str, int] = field(default_factory=dict)  # schema.table -> rows (counted up to what was asked for)
+    filled: dict[str, int] = field(default_factory=dict)  # schema.table, quoted where needed -> rows (counted up to what was asked for)
     empty: dict[str, str] = field(default_factory=dict)  # schema.table -> reason
     partial: dict[str, str] = field(default_factory=dict)  # filled with fewer rows than asked for: why
     notes: dict[str, str] = field(default_factory=dict)  # what had to be switched off to insert

@@ -88,6 +88,7 @@ class Table:
     oid: int
     schema: str
     name: str
+    label: str  # schema.table, quoted only where SQL needs it, as format('%I.%I') writes it
     partitioned: bool
     partition: bool
     forced_policies: bool
@@ -97,10 +98,6 @@ class Table:
     foreign_keys: tuple[ForeignKey, ...]
     checks: tuple[Check, ...]
     unique_sets: tuple[UniqueSet, ...]
-
-    @property
-    def label(self) -> str:
-        return f"{self.schema}.{self.name}"
 
     @property
     def sql(self) -> str:
@@ -125,7 +122,8 @@ def literal(value: str | None) -> str:
 
 
 _TABLES = """
-SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'p', c.relispartition, c.relforcerowsecurity,
+SELECT c.oid::int8, n.nspname, c.relname, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),
+       c.relkind = 'p', c.relispartition, c.relforcerowsecurity,
        CASE WHEN c.relispartition THEN pg_catalog.pg_get_partition_constraintdef(c.oid) END,
        CASE WHEN c.relkind = 'p' THEN
             ARRAY(SELECT COALESCE(pg_catalog.pg_get_partition_constraintdef(l.relid), 'true')
@@ -212,9 +210,9 @@ def read_tables(connection: psycopg.Connection[Any], oids: Iterable[int] | None)
         unique_sets[oid].append(UniqueSet(name, tuple(key[:count]), not nulls_equal, exclusion, text))
     found: dict[int, Table] = {}
     for head in heads:
-        oid, bounds = head[0], tuple(head[7] or ())
+        oid, bounds = head[0], tuple(head[8] or ())
         sets = tuple(columns[oid]), tuple(foreign_keys[oid]), tuple(checks[oid]), tuple(unique_sets[oid])
-        parts = [*head[:7], bounds, *sets]
+        parts = [*head[:8], bounds, *sets]
         found[oid] = Table(*parts)
     return found
 
