@@ -1,13 +1,10 @@
 """Keeps a catalog in step with a database while migrations run: reads only what the open transaction touched.
 
-The model is exact at the end of each `refresh`: rows written are found by xmin, rows that vanished by a digest per catalog.
-`read_catalog` is the reference; `Observer.check` compares with it.
+The model is exact at the end of each `refresh`. `read_catalog` is the reference; `Observer.check` compares with it.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import reduce
-from operator import xor
 from typing import Any
 
 import psycopg
@@ -15,7 +12,7 @@ import psycopg
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.read import read_catalog, read_objects
-from unmigrate.catalog.touched import Touched, identities, read_touched
+from unmigrate.catalog.touched import Counts, Touched, catalog_oids, read_counts, read_touched
 
 DEPENDENTS = """
 with named (catalog, oid) as (
@@ -26,7 +23,12 @@ with named (catalog, oid) as (
   union select 'pg_type'::regclass, t.typarray from named join pg_type t on t.oid = named.oid where catalog = 'pg_type'
   union select 'pg_type'::regclass, t.typarray from named join pg_type t on t.typrelid = named.oid where catalog = 'pg_class'
 )
-select distinct d.classid::regclass::text, d.objid::int8, d.objsubid from pg_depend d join target on d.refclassid = cid and d.refobjid = target.oid
+select distinct
+  case when r.oid is not null and r.rulename = '_RETURN' or x.oid is not null then 'pg_class' else d.classid::regclass::text end,
+  (case when r.rulename = '_RETURN' then r.ev_class when x.oid is not null then x.adrelid else d.objid end)::int8
+from pg_depend d join target on d.refclassid = cid and d.refobjid = target.oid
+left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+left join pg_attrdef x on d.classid = 'pg_attrdef'::regclass and x.oid = d.objid
 """
 
 
@@ -58,99 +60,92 @@ class Observer:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+        self._oids = catalog_oids(connection)
+        self._since = Counts({}, {})
         self.roles_changed = False
         self.reset()
 
     def reset(self) -> None:
         """Read everything anew."""
         self.catalog = read_catalog(self._connection)
-        self._kind_of = {key: o.kind for key, o in self.catalog.objects.items()}
-        touched = read_touched(self._connection)
-        self._digest = dict(touched.digest)
-        self._ids: dict[str, set[int]] = {tag: set(identities(self._connection, tag)) for tag in _TRACKED if touched.digest.get(tag, (0, 0))[0]}
 
-    def save(self) -> tuple[Any, ...]:
+    def begin(self) -> None:
+        """Open a transaction that `refresh` can observe."""
+        self._connection.execute("BEGIN")
+        self._since = read_counts(self._connection, self._oids)
+
+    def save(self) -> Catalog:
         """The present state, to return to when the database is rolled back."""
-        return self.catalog.copy(), dict(self._kind_of), dict(self._digest), {tag: set(ids) for tag, ids in self._ids.items()}
+        return self.catalog
 
-    def restore(self, state: tuple[Any, ...]) -> None:
-        self.catalog, self._kind_of, self._digest, self._ids = state[0].copy(), dict(state[1]), dict(state[2]), {t: set(i) for t, i in state[3].items()}
+    def restore(self, state: Catalog) -> None:
+        self.catalog = state
 
     def refresh(self) -> Delta:
         """Read what the open transaction wrote, and return what changed since the last refresh."""
         before = self.catalog
-        touched = read_touched(self._connection)
-        gone = self._vanished(touched)
-        wanted = self._wanted(touched)
+        touched = read_touched(self._connection, self._oids, self._since)
+        self.roles_changed = touched.roles_changed
         self.catalog = before.copy()
-        for key in gone:
-            self._forget(key)
-        self._read(wanted)
-        keys = {k for k in before.objects.keys() | self.catalog.objects.keys() if before.objects.get(k) is not self.catalog.objects.get(k)}
-        if renamed := self._renamed(before, keys):
-            keys |= self._propagate(renamed, before)
-        self.roles_changed = touched.digest.get("role") != self._digest.get("role")
-        self._digest = dict(touched.digest)
-        return Delta(before, self.catalog, frozenset(keys))
+        changed: set[Key] = set()
+        for key in self._vanished(touched):
+            changed |= self._forget(key)
+        changed |= self._read(self._wanted(touched))
+        if renamed := self._renamed(before, changed):
+            changed |= self._propagate(renamed, before)
+        return Delta(before, self.catalog, frozenset(changed))
 
-    def _vanished(self, touched: Touched) -> set[Key]:
-        gone: set[Key] = set()
-        for tag in _TRACKED:
-            ids = self._ids.setdefault(tag, set())
-            fresh = touched.oids.get(tag, frozenset()) - ids
-            count, digest = self._digest.get(tag, (0, 0))
-            expected = (count + len(fresh), reduce(xor, fresh, digest or 0))
-            reported = touched.digest.get(tag, (0, 0))
-            ids |= fresh
-            if expected != (reported[0], reported[1] or 0):
-                actual = set(identities(self._connection, tag))
-                gone |= {Key(_TRACKED[tag], oid) for oid in ids - actual}
-                self._ids[tag] = actual
-        return gone
+    def _vanished(self, touched: Touched) -> list[Key]:
+        """Objects of the catalogs that lost rows and are not there any more."""
+        if not touched.remaining:
+            return []
+        return [
+            key
+            for key, o in self.catalog.objects.items()
+            if not key.sub and (left := touched.remaining.get(o.kind)) is not None and key.oid not in left
+        ]
 
     def _wanted(self, touched: Touched) -> dict[str, set[int]]:
         """{kind: oids} that must be read again."""
         wanted: dict[str, set[int]] = defaultdict(set)
-        oids = touched.oids
-        for tag in _TRACKED:
-            wanted[tag] |= oids.get(tag, frozenset())
-        wanted["column"] |= wanted["table"] | oids["default"] | oids["not null"] | oids["identity table"]
-        wanted["table"] |= oids["inherits"]
-        wanted["enum"] |= oids["label"]
-        wanted["publication"] |= oids["publication table"]
-        wanted["constraint"] |= oids["backed constraint"]
-        wanted["setting"] |= oids["setting"]
-        wanted["sequence"] |= oids["sequence entry"]
-        wanted["index"] |= oids["index entry"]
-        for kind in ("view", "materialized view"):
-            wanted[kind] |= oids["view rule"]
-        for kind in ("column", "view", "materialized view", "composite", "index"):
-            wanted[kind] |= oids["attribute"]
-        changed = {tag for tag in ("owned", "comment", "inherits", "publication table", "setting") if touched.digest.get(tag) != self._digest.get(tag)}
-        for o in self.catalog:
-            if o.key.oid in oids["comment"] or (o.facts.get("comment") is not None and "comment" in changed):
-                wanted[o.kind].add(o.key.oid)
-            elif o.kind in _BY_DIGEST and _BY_DIGEST[o.kind] in changed:
-                wanted[o.kind].add(o.key.oid)
+        for tag, oids in touched.oids.items():
+            for kind in _READ_BY.get(tag, (tag,)):
+                wanted[kind] |= oids
+        again = {kind for catalog in touched.lossy for kind in _READ_ALL.get(catalog, ())}
+        comments = touched.oids.get("comment", frozenset())
+        uncommented = "pg_description" in touched.lossy
+        wanted.pop("comment", None)
+        for key, o in self.catalog.objects.items():
+            if (
+                o.kind == "sequence"  # its owner stands in pg_depend alone
+                or o.kind in again
+                or key.oid in comments
+                or (uncommented and (o.facts.get("comment") is not None or o.kind.endswith("view")))
+            ):
+                wanted[o.kind].add(key.oid)
         return wanted
 
-    def _read(self, wanted: dict[str, set[int]]) -> None:
-        """Replace the wanted objects by what is there now; those that are not there any more go."""
+    def _read(self, wanted: dict[str, set[int]]) -> set[Key]:
+        """Replace the wanted objects by what is there now; those that are not there any more go. Returns what changed."""
+        if not any(wanted.values()):
+            return set()
         found = {o.key: o for o in read_objects(self._connection, wanted)}
-        for key in list(self.catalog.objects):
-            if key.oid in wanted.get(self._kind_of[key], ()) and key not in found:
-                self._forget(key)
+        changed: set[Key] = set()
+        for key in [k for k, o in self.catalog.objects.items() if k not in found and k.oid in wanted.get(o.kind, ())]:
+            changed |= self._forget(key)
         for key, o in found.items():
-            old = self.catalog.objects.get(key)
-            if old != o:
+            if self.catalog.objects.get(key) != o:
                 self.catalog.objects[key] = o
-                self._kind_of[key] = o.kind
+                changed.add(key)
+        return changed
 
-    def _forget(self, key: Key) -> None:
-        self.catalog.objects.pop(key, None)
+    def _forget(self, key: Key) -> set[Key]:
+        gone = {key} if self.catalog.objects.pop(key, None) else set()
         if key.catalog == "pg_class" and not key.sub:  # its columns go with it
             for column in [k for k in self.catalog.objects if k.oid == key.oid and k.catalog == "pg_class"]:
                 self.catalog.objects.pop(column)
+                gone.add(column)
+        return gone
 
     def _renamed(self, before: Catalog, keys: set[Key]) -> list[Object]:
         pairs = ((before.objects.get(k), self.catalog.objects.get(k)) for k in keys)
@@ -159,28 +154,18 @@ class Observer:
     def _propagate(self, renamed: list[Object], before: Catalog) -> set[Key]:
         """Derived text of what speaks of a renamed object is read again."""
         if any(o.kind == "schema" for o in renamed):
-            fresh = read_catalog(self._connection)
-            self.catalog = fresh
-            self._kind_of = {key: o.kind for key, o in fresh.objects.items()}
-            return {k for k in before.objects.keys() | fresh.objects.keys() if before.objects.get(k) != fresh.objects.get(k)}
+            self.catalog = read_catalog(self._connection)
+            mine = self.catalog.objects
+            return {k for k in before.objects.keys() | mine.keys() if before.objects.get(k) != mine.get(k)}
         wanted: dict[str, set[int]] = defaultdict(set)
         parameters = {"catalogs": [o.key.catalog for o in renamed], "oids": [o.key.oid for o in renamed]}
-        dependents = {(catalog, oid) for catalog, oid, _ in self._connection.execute(DEPENDENTS, parameters)}
-        rewritten = [oid for catalog, oid in dependents if catalog == "pg_rewrite"]
-        defaults = [oid for catalog, oid in dependents if catalog == "pg_attrdef"]
-        for (oid,) in self._connection.execute("select ev_class::int8 from pg_rewrite where oid = any (%s)", [rewritten]):
-            wanted["view"].add(oid)
-            wanted["materialized view"].add(oid)
-        for (oid,) in self._connection.execute("select adrelid::int8 from pg_attrdef where oid = any (%s)", [defaults]):
-            wanted["column"].add(oid)
+        dependents = {(catalog, oid) for catalog, oid in self._connection.execute(DEPENDENTS, parameters)}
         tables = {o.key.oid for o in renamed if o.key.catalog == "pg_class"}
         wanted["column"] |= tables
-        for key, kind in self._kind_of.items():
-            if (key.catalog, key.oid) in dependents or (self.catalog.get(key) and getattr(self.catalog.objects[key].parent, "oid", 0) in tables):
-                wanted[kind].add(key.oid)
-        start = dict(self.catalog.objects)
-        self._read(wanted)
-        return {k for k, o in self.catalog.objects.items() if start.get(k) is not o}
+        for key, o in self.catalog.objects.items():
+            if (key.catalog, key.oid) in dependents or (o.parent is not None and o.parent.oid in tables):
+                wanted[o.kind].add(key.oid)
+        return self._read(wanted)
 
     def notes(self, delta: Delta) -> tuple[str, ...]:
         """What went beyond the database and is not part of its catalog."""
@@ -195,7 +180,25 @@ class Observer:
         )
 
 
-_BY_DIGEST = {"sequence": "owned", "table": "inherits", "publication": "publication table", "setting": "setting"}
-_TRACKED = {
-    **{name: kind.catalog for name, kind in KINDS.items() if name not in ("column", "setting")},
+# Which kinds are read again when a catalog row of this tag was written; a tag that is a kind's name reads that kind.
+_READ_BY = {
+    "table": ("table", "column"),
+    "attribute": ("column", "view", "materialized view", "composite", "index"),
+    "default": ("column", "view"),
+    "not null": ("column",),
+    "identity table": ("column",),
+    "inherits": ("table",),
+    "label": ("enum",),
+    "view rule": ("view", "materialized view"),
+    "index entry": ("index",),
+    "backed constraint": ("constraint",),
+    "sequence entry": ("sequence",),
+    "publication table": ("publication",),
+}
+# Rows lost there leave no other trace: these kinds are read again whole.
+_READ_ALL = {
+    "pg_inherits": ("table",),
+    "pg_publication_rel": ("publication",),
+    "pg_publication_namespace": ("publication",),
+    "pg_db_role_setting": ("setting",),
 }

@@ -1,17 +1,17 @@
 """Reading the catalog: all of it, or only the objects named by key.
 
-Everything is read in one round trip of a simple query, under an empty search_path that is put back, so that every name that
+Everything is read in one round trip, under an empty search_path that is put back, so that every name that
 is not of pg_catalog comes out qualified.
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
 import psycopg
 
+from unmigrate.catalog import prepared
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.kinds.base import Kind
 from unmigrate.catalog.kinds.column import NOT_NULL_NAME
@@ -33,26 +33,18 @@ def read_objects(connection: psycopg.Connection[Any], oids: Mapping[str, Iterabl
 
 
 def _read(connection: psycopg.Connection[Any], wanted: list[tuple[Kind, list[int] | None]]) -> list[Object]:
-    """One round trip. Restricted reads are prepared, since planning them costs more than running them."""
     version = connection.info.server_version
-    open_transaction = connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
-    with connection.pipeline(), nullcontext() if open_transaction else connection.transaction():
-        connection.execute(ENTER, prepare=True)
-        cursors = [
-            connection.execute(_query(kind.name, "true", version))
-            if oids is None
-            else connection.execute(_query(kind.name, f"{kind.oid} = any (%s::oid[])", version), [oids], prepare=True)
-            for kind, oids in wanted
-        ]
-        connection.execute(LEAVE, prepare=True)
-        return [_object(kind, row) for (kind, _), cursor in zip(wanted, cursors, strict=True) for row in cursor.fetchall()]
+    calls = []
+    for kind, oids in wanted:
+        where = "true" if oids is None else f"{kind.oid} = any ($1)"
+        calls.append((_query(kind.name, where, version), "" if oids is None else prepared.oid_array(oids)))
+    results = prepared.run(connection, calls, enter=ENTER, leave=LEAVE)
+    return [_object(kind, row) for (kind, _), rows in zip(wanted, results, strict=True) for row in rows]
 
 
 @lru_cache(maxsize=256)
 def _query(kind: str, where: str, version: int) -> str:
     sql = KINDS[kind].query
-    if where != "true":
-        sql = sql.replace("%", "%%")
     sql = sql.replace("{where}", where)
     if version < 150000:
         sql = sql.replace("pg_publication_namespace", "(select null::oid pnpubid, null::oid pnnspid where false)")

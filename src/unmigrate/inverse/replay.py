@@ -36,7 +36,7 @@ def apply(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> 
     """Run one migration and observe it. Raises ReplayError; the database is then as before, if it could be."""
     blanked = script.without_control(sql)
     if blanked is not None:
-        connection.execute("BEGIN")
+        observer.begin()
         try:
             connection.execute(blanked)  # type: ignore[call-overload]
             return Applied("transaction", observer.refresh())

@@ -79,7 +79,7 @@ def _prove_together(history: History, proofs: Sequence[SchemaProof], start: Cata
     from unmigrate.catalog.observer import Delta
 
     after = history.observer.catalog
-    history.connection.execute("BEGIN")
+    history.observer.begin()
     keys = frozenset(key for p in proofs for key in p.delta.keys)
     statements = [sql for p in reversed(proofs) for sql in p.statements]
     together = attempt(history.connection, history.observer, Delta(start, after, keys), statements)

@@ -123,7 +123,7 @@ def _prove(work: Workspace, kept: Sequence[Migration], done: Sequence[_State]) -
         connection.execute(state.statement)  # type: ignore[call-overload]
     history.observer.reset()
     after = history.observer.catalog
-    connection.execute("BEGIN")
+    history.observer.begin()
     statements = [step.sql for state in reversed(done) for step in state.steps]
     outcome = attempt(connection, history.observer, Delta(before, after, frozenset(before.objects.keys() | after.objects.keys())), statements)
     connection.execute("ROLLBACK")

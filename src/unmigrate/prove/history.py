@@ -77,7 +77,7 @@ class History:
         """Apply one migration, find its way back and try it. The database is left with the migration applied."""
         applied = replay.apply(self.connection, self.observer, migration.sql)
         if applied.mode != "transaction":
-            self.connection.execute("BEGIN")
+            self.observer.begin()
         source, (steps, outcome) = "net", self._net(applied.delta)
         if outcome.verdict == "refused" and applied.mode == "transaction":
             fine = self._fine(migration, applied.delta)
@@ -110,7 +110,7 @@ class History:
         self.connection.execute("ROLLBACK")
         self.observer.catalog = delta.before
         self.observer.reset()
-        self.connection.execute("BEGIN")
+        self.observer.begin()
         try:
             steps = [step for block in reversed(self._statement_inverses(migration)) for step in block]
         except (psycopg.Error, script.ScriptError, CannotInvert):

@@ -33,7 +33,7 @@ def statement_map(history: History, migration: Migration) -> Undoes:
         return result
     connection, observer = history.connection, history.observer
     saved = observer.save()
-    connection.execute("BEGIN")
+    observer.begin()
     try:
         for number, statement in enumerate(statements):
             connection.execute(statement.text)  # type: ignore[call-overload]
