@@ -149,8 +149,8 @@ KEYS = {
     "required circle": "CREATE TABLE u (id serial PRIMARY KEY, home uuid NOT NULL); CREATE TABLE o (id uuid PRIMARY KEY, owner integer "
     "NOT NULL REFERENCES u); ALTER TABLE u ADD FOREIGN KEY (home) REFERENCES o; "
     "CREATE TABLE x (id serial PRIMARY KEY, u integer NOT NULL REFERENCES u)",
-    "deferred circle": "CREATE TABLE u (id serial PRIMARY KEY, home integer NOT NULL); CREATE TABLE o (id serial PRIMARY KEY, owner integer "
-    "NOT NULL REFERENCES u DEFERRABLE INITIALLY DEFERRED); ALTER TABLE u ADD FOREIGN KEY (home) REFERENCES o DEFERRABLE",
+    "deferred circle": "CREATE TABLE u (id serial PRIMARY KEY, home integer NOT NULL); CREATE TABLE o (id serial PRIMARY KEY, "
+    "owner integer NOT NULL REFERENCES u DEFERRABLE INITIALLY DEFERRED); ALTER TABLE u ADD FOREIGN KEY (home) REFERENCES o DEFERRABLE",
     "three in a circle": "CREATE TABLE a (id integer PRIMARY KEY, b integer NOT NULL); CREATE TABLE b (id integer PRIMARY KEY, c integer "
     "NOT NULL); CREATE TABLE c (id integer PRIMARY KEY, a integer NOT NULL REFERENCES a); ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b;"
     "ALTER TABLE b ADD FOREIGN KEY (c) REFERENCES c",

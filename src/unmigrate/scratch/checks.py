@@ -214,7 +214,7 @@ class Search:
         self.pools: dict[int, list[str | None]] = {}
         for number in {number for group in used.values() for number in group}:
             self.pools[number] = self._pool(self.columns[number], used, fixed)
-        self.random = random.Random(seed_of(table.schema, table.name))
+        self.random = random.Random(seed_of(table.head.schema, table.name))
 
     def _involved(self, check: Check) -> tuple[int, ...]:
         """The columns one may choose for this check: those it names, and those its generated columns are made of."""

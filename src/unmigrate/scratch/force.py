@@ -22,11 +22,11 @@ def insert_without_guards(
     connection: psycopg.Connection[Any], table: Table, error: psycopg.Error, statement: str
 ) -> tuple[list[tuple[Any, ...]], list[str]]:
     """Rows returned and guards switched off; without guards to switch off, no rows. A failure leaves all as it was."""
-    if table.partitioned or table.partition:
+    if table.head.partitioned or table.head.partition:
         return [], []  # switching would reach the triggers of every partition, whatever their own state
     names: list[str] = []
     off, on = "", ""
-    if table.forced_policies and isinstance(error, InsufficientPrivilege):
+    if table.head.forced_policies and isinstance(error, InsufficientPrivilege):
         names.append("forced row security")
         off += f"ALTER TABLE {table.sql} NO FORCE ROW LEVEL SECURITY;"
         on += f"ALTER TABLE {table.sql} FORCE ROW LEVEL SECURITY;"

@@ -17,8 +17,9 @@ from unmigrate.scratch.values import Style, Values, seed_of
 @dataclass(frozen=True, slots=True)
 class Variation:
     """How a row is made: mixed (ordinary, edge and NULL rows in turn), plain (ordinary, no NULL), minimal (only what is
-    required), default (all values, but defaults where there are any), or copy (a row that was accepted, with one column of each unique set changed); shift moves all values on,
-    so that they differ from those that failed."""
+    required), default (all values, but defaults where there are any), or copy (a row that was accepted, with one column
+    of each unique set changed); shift moves all values on, so that they differ from those that failed.
+    """
 
     kind: str
     shift: int = 0

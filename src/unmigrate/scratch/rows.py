@@ -28,12 +28,14 @@ from unmigrate.scratch.force import insert_without_guards
 from unmigrate.scratch.order import Batch, in_order
 from unmigrate.scratch.planner import PLAIN, VARIATIONS, Planner
 from unmigrate.scratch.shape import (
+    Head,
     Table,
     count_rows,
     key_columns,
     literal,
     query,
     quoted,
+    read_heads,
     read_tables,
     read_types,
     referenced_columns,
@@ -65,7 +67,8 @@ class _Filler:
         idle = connection.info.transaction_status == TransactionStatus.IDLE
         self.in_transaction = not (connection.autocommit and idle)
         self.asked = list(tables) if tables is not None else None
-        self.tables: dict[int, Table] = {}
+        self.heads: dict[int, Head] = {}  # all tables that are looked at
+        self.tables: dict[int, Table] = {}  # those that get rows
         self.have: dict[int, int] = {}
         self.keys: dict[int, list[Assignment]] = {}  # rows known of tables that others point to
         self.reasons: dict[int, str] = {}
@@ -74,7 +77,7 @@ class _Filler:
 
     def run(self) -> Coverage:
         self._read()
-        todo = [table for table in self.tables.values() if self._lacking(table)]
+        todo = list(self.tables.values())
         types = read_types(self.connection, {column.type for table in todo for column in table.columns})
         self.values = Values(types)
         if todo:
@@ -95,25 +98,26 @@ class _Filler:
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """The tables asked for, and above them every parent without rows. Parents with rows only give their keys."""
+        """The tables that lack rows, and above them every parent without any. Parents with rows only give their keys."""
         wanted: Iterable[int] | None = self.asked
         while wanted is None or wanted:
-            found = read_tables(self.connection, wanted)
+            heads = read_heads(self.connection, wanted)
+            self.heads.update(heads)
+            sources = {oid: head.source for oid, head in heads.items()}
+            self.have.update(count_rows(self.connection, sources, self.per_table))
+            found = read_tables(self.connection, [head for head in heads.values() if self._lacking(head)])
             self.tables.update(found)
-            counted = count_rows(self.connection, {oid: table.source for oid, table in found.items()}, self.per_table)
-            self.have.update(counted)
             self.referenced = referenced_columns(self.tables)
-            lacking = [table for table in found.values() if self._lacking(table)]
-            parents = {key.parent for table in lacking for key in table.foreign_keys}
+            parents = {key.parent for table in found.values() for key in table.foreign_keys}
             self._read_keys(parents - self.keys.keys())
             if wanted is None:
                 break
-            wanted = {oid for oid in parents if not self.keys[oid]} - self.tables.keys()
+            wanted = {oid for oid in parents if not self.keys[oid]} - self.heads.keys()
 
-    def _lacking(self, table: Table) -> bool:
+    def _lacking(self, head: Head) -> bool:
         """Whether a table gets rows: parents that nobody asked for only when they are empty."""
-        asked = self.asked is None or table.oid in self.asked
-        return self.have[table.oid] < (self.per_table if asked else 1)
+        asked = self.asked is None or head.oid in self.asked
+        return self.have[head.oid] < (self.per_table if asked else 1)
 
     def _read_keys(self, oids: Iterable[int]) -> None:
         """What foreign keys can point to in tables that have rows already."""
@@ -159,7 +163,7 @@ class _Filler:
         return planner
 
     def _fill_table(self, table: Table, late: frozenset[str]) -> None:
-        if table.partitioned and not table.leaf_bounds:
+        if table.head.partitioned and not table.leaf_bounds:
             self.reasons[table.oid] = "a partitioned table without partitions holds no rows"
             return
         if late == frozenset() and table.oid in self.reasons:
@@ -205,7 +209,7 @@ class _Filler:
             return False
         self._register(table, returned)
         if returned:
-            self.notes[table.label] = f"inserted without {', '.join(guards)}, because: {self.reasons.pop(table.oid)}"
+            self.notes[table.head.label] = f"inserted without {', '.join(guards)}, because: {self.reasons.pop(table.oid)}"
         return bool(returned)
 
     def _fill_circle(self, batch: Batch) -> None:
@@ -247,7 +251,7 @@ class _Filler:
     def _insert(self, table: Table, rows: Sequence[Assignment]) -> int:
         if not rows:
             return 0
-        deferred = [f"{quoted(table.schema)}.{quoted(key.name)}" for key in table.foreign_keys if key.deferred]
+        deferred = [f"{quoted(table.head.schema)}.{quoted(key.name)}" for key in table.foreign_keys if key.deferred]
         returned = self.query(self._statement(table, rows), deferred)
         self._register(table, returned)
         return len(returned)
@@ -261,7 +265,7 @@ class _Filler:
 
     def _recount(self, table: Table) -> None:
         """A trigger elsewhere may have inserted rows here since the tables were counted."""
-        count = count_rows(self.connection, {table.oid: table.source}, self.per_table)[table.oid]
+        count = count_rows(self.connection, {table.oid: table.head.source}, self.per_table)[table.oid]
         if count > self.have[table.oid]:
             self.have[table.oid] = count
             self._read_keys([table.oid])
@@ -284,8 +288,8 @@ class _Filler:
             sets = ", ".join(f"{name} = v.{alias}" for name, alias in zip(names, aliases, strict=True))
             unset = " AND ".join(f"t.{name} IS NULL" for name in nullable)
             sql = (
-                f"UPDATE {table.source} t SET {sets} "
-                f"FROM (SELECT ctid, tableoid, row_number() OVER () AS n FROM {table.source}) s "
+                f"UPDATE {table.head.source} t SET {sets} "
+                f"FROM (SELECT ctid, tableoid, row_number() OVER () AS n FROM {table.head.source}) s "
                 f"JOIN (VALUES {', '.join(tuples)}) v(n, {', '.join(aliases)}) ON v.n = s.n "
                 f"WHERE t.ctid = s.ctid AND t.tableoid = s.tableoid AND {unset} RETURNING 1"
             )
@@ -308,14 +312,14 @@ class _Filler:
 
     def _coverage(self) -> Coverage:
         coverage = Coverage(notes=self.notes)
-        for table in self.tables.values():
-            count, reason = self.have[table.oid], self.reasons.get(table.oid, "")
+        for oid, head in self.heads.items():
+            count, reason = self.have[oid], self.reasons.get(oid, "")
             if count:
-                coverage.filled[table.label] = count
-                if self._lacking(table):
-                    coverage.partial[table.label] = reason or "no further row fits its unique keys"
+                coverage.filled[head.label] = count
+                if self._lacking(head):
+                    coverage.partial[head.label] = reason or "no further row fits its unique keys"
             else:
-                coverage.empty[table.label] = reason or "no row fits its keys"
+                coverage.empty[head.label] = reason or "no row fits its keys"
         return coverage
 
 

@@ -84,7 +84,9 @@ class UniqueSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Head:
+    """What counting the rows of a table takes."""
+
     oid: int
     schema: str
     name: str
@@ -92,12 +94,6 @@ class Table:
     partitioned: bool
     partition: bool
     forced_policies: bool
-    bound: str | None  # the constraint of a partition
-    leaf_bounds: tuple[str, ...]  # of a partitioned table: its partitions' constraints, one of which a row must meet
-    columns: tuple[Column, ...]
-    foreign_keys: tuple[ForeignKey, ...]
-    checks: tuple[Check, ...]
-    unique_sets: tuple[UniqueSet, ...]
 
     @property
     def sql(self) -> str:
@@ -107,6 +103,29 @@ class Table:
     def source(self) -> str:
         """How to read the rows of this table alone: a child of plain inheritance is a table of its own."""
         return self.sql if self.partitioned else f"ONLY {self.sql}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    head: Head
+    bound: str | None  # the constraint of a partition
+    leaf_bounds: tuple[str, ...]  # of a partitioned table: its partitions' constraints, one of which a row must meet
+    columns: tuple[Column, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+    checks: tuple[Check, ...]
+    unique_sets: tuple[UniqueSet, ...]
+
+    @property
+    def oid(self) -> int:
+        return self.head.oid
+
+    @property
+    def name(self) -> str:
+        return self.head.name
+
+    @property
+    def sql(self) -> str:
+        return self.head.sql
 
 
 def quoted(name: str) -> str:
@@ -121,19 +140,22 @@ def literal(value: str | None) -> str:
     return "E" + text.replace("\\", "\\\\") if "\\" in text else text
 
 
-_TABLES = """
+_HEADS = """
 SELECT c.oid::int8, n.nspname, c.relname, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),
-       c.relkind = 'p', c.relispartition, c.relforcerowsecurity,
-       CASE WHEN c.relispartition THEN pg_catalog.pg_get_partition_constraintdef(c.oid) END,
-       CASE WHEN c.relkind = 'p' THEN
-            ARRAY(SELECT COALESCE(pg_catalog.pg_get_partition_constraintdef(l.relid), 'true')
-                  FROM pg_catalog.pg_partition_tree(c.oid) l WHERE l.isleaf AND l.relid <> c.oid) END
+       c.relkind = 'p', c.relispartition, c.relforcerowsecurity
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.relname <> '_prisma_migrations'
   AND n.nspname !~ '^(pg_|unmigrate)' AND n.nspname <> 'information_schema' AND {where}
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                   AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname, c.relname"""
+
+_BOUNDS = """
+SELECT c.oid::int8, CASE WHEN c.relispartition THEN pg_catalog.pg_get_partition_constraintdef(c.oid) END,
+       CASE WHEN c.relkind = 'p' THEN
+            ARRAY(SELECT COALESCE(pg_catalog.pg_get_partition_constraintdef(l.relid), 'true')
+                  FROM pg_catalog.pg_partition_tree(c.oid) l WHERE l.isleaf AND l.relid <> c.oid) END
+FROM pg_catalog.pg_class c WHERE c.oid = ANY(%s::oid[])"""
 
 _COLUMNS = """
 SELECT a.attrelid::int8, a.attnum::int4, a.attname, a.atttypid::int8, a.atttypmod,
@@ -186,15 +208,22 @@ WHERE c.oid = ANY(%s::oid[])"""
 _builtin_types: dict[int, TypeInfo] = {}  # the same on every server, so read once per process
 
 
-def read_tables(connection: psycopg.Connection[Any], oids: Iterable[int] | None) -> dict[int, Table]:
+def read_heads(connection: psycopg.Connection[Any], oids: Iterable[int] | None) -> dict[int, Head]:
     """User tables by oid, in the order of their names: those given, or all."""
     if oids is None:
-        heads = query(connection, _TABLES.format(where="true"))
+        rows = query(connection, _HEADS.format(where="true"))
     else:
-        heads = query(connection, _TABLES.format(where="c.oid = ANY(%s::oid[])"), (list(oids),))
-    wanted = ([head[0] for head in heads],)
+        rows = query(connection, _HEADS.format(where="c.oid = ANY(%s::oid[])"), (list(oids),))
+    return {row[0]: Head(*row) for row in rows}
+
+
+def read_tables(connection: psycopg.Connection[Any], heads: Sequence[Head]) -> dict[int, Table]:
+    """All that inserting rows takes."""
     if not heads:
         return {}
+    wanted = ([head.oid for head in heads],)
+    parted = [head.oid for head in heads if head.partitioned or head.partition]
+    bounds = {row[0]: row[1:] for row in (query(connection, _BOUNDS, (parted,)) if parted else ())}
     columns: dict[int, list[Column]] = defaultdict(list)
     for oid, *rest in query(connection, _COLUMNS, wanted):
         columns[oid].append(Column(*rest))
@@ -210,10 +239,10 @@ def read_tables(connection: psycopg.Connection[Any], oids: Iterable[int] | None)
         unique_sets[oid].append(UniqueSet(name, tuple(key[:count]), not nulls_equal, exclusion, text))
     found: dict[int, Table] = {}
     for head in heads:
-        oid, bounds = head[0], tuple(head[8] or ())
+        oid = head.oid
+        bound, leaf_bounds = bounds.get(oid, (None, None))
         sets = tuple(columns[oid]), tuple(foreign_keys[oid]), tuple(checks[oid]), tuple(unique_sets[oid])
-        parts = [*head[:8], bounds, *sets]
-        found[oid] = Table(*parts)
+        found[oid] = Table(head, bound, tuple(leaf_bounds or ()), *sets)
     return found
 
 
@@ -243,8 +272,11 @@ def _parts(info: TypeInfo) -> Iterable[int]:
 
 def count_rows(connection: psycopg.Connection[Any], sources: Mapping[int, str], limit: int) -> dict[int, int]:
     """How many rows each table has, counting no further than limit."""
-    parts = [f"SELECT {oid}::int8, (SELECT count(*) FROM (SELECT FROM {source} LIMIT {limit}) s)" for oid, source in sources.items()]
-    return dict(query(connection, " UNION ALL ".join(parts))) if parts else {}
+    parts = [f"(SELECT {oid}::int8 FROM {source} LIMIT {limit})" for oid, source in sources.items()]
+    counts = dict.fromkeys(sources, 0)
+    for (oid,) in query(connection, " UNION ALL ".join(parts)) if parts else ():
+        counts[oid] += 1  # counting here: three hundred aggregates take the planner longer than all the rest
+    return counts
 
 
 def key_columns(connection: psycopg.Connection[Any], wanted: Mapping[int, Sequence[int]]) -> dict[int, tuple[str, dict[int, str]]]:
