@@ -29,7 +29,7 @@ def run(connection: psycopg.Connection[Any], calls: Sequence[tuple[str, str]], *
         parts.append(f"EXECUTE {known[sql]}{f'({argument})' if argument else ''}")
         skip.append(False)
     parts += [leave] if leave else []
-    cursor = connection.execute(";\n".join(parts))  # type: ignore[call-overload]
+    cursor = connection.execute(";\n".join(parts))
     if enter:
         cursor.nextset()
     results = []

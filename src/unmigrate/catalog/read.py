@@ -28,7 +28,7 @@ def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
 
 def read_objects(connection: psycopg.Connection[Any], oids: Mapping[str, Iterable[int]]) -> list[Object]:
     """The objects of the named kinds whose oid (for columns: whose table's oid) is among `oids`: {kind: oids}."""
-    wanted = [(KINDS[name], list(numbers)) for name, numbers in oids.items() if numbers]
+    wanted: list[tuple[Kind, list[int] | None]] = [(KINDS[name], list(numbers)) for name, numbers in oids.items() if numbers]
     return _read(connection, wanted) if wanted else []
 
 

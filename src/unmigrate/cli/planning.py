@@ -45,7 +45,7 @@ def make_plan(
     with render.waiting("starting scratch"), options.workspace(scratch, needed, schema=schema, target=target_url) as work:
         guard_scratch(work, target, major, strict=strict)
         request = Request(migrations, count, rows=rows, concurrently=concurrently, fill=fill)
-        return build(work, request, render.say if render.sys.stderr.isatty() else lambda _: None)
+        return build(work, request, render.say_to_people)
 
 
 def scratch_for(choice: str | None, major: int | None) -> str | None:

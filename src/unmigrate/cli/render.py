@@ -46,6 +46,12 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
+def say_to_people(message: str) -> None:
+    """A remark only when a person watches."""
+    if sys.stderr.isatty():
+        say(message)
+
+
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     """The items, with a bar on stderr when a person watches."""
     if not sys.stderr.isatty():

@@ -38,7 +38,7 @@ def apply(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> 
     if blanked is not None:
         observer.begin()
         try:
-            connection.execute(blanked)  # type: ignore[call-overload]
+            connection.execute(blanked)
             return Applied("transaction", observer.refresh())
         except psycopg.Error as error:
             connection.execute("ROLLBACK")
@@ -48,10 +48,11 @@ def apply(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> 
 
 
 def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> Applied:
-    before, mode = observer.catalog, "committed"
+    before = observer.catalog
+    mode: Mode = "committed"
     try:
         try:
-            connection.execute(sql)  # type: ignore[call-overload]
+            connection.execute(sql)
         except psycopg.Error as error:
             if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                 connection.execute("ROLLBACK")
@@ -59,7 +60,7 @@ def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sq
                 raise
             mode = "statements"
             for statement in script.split(sql):
-                connection.execute(statement.text)  # type: ignore[call-overload]
+                connection.execute(statement.text)
     except (psycopg.Error, script.ScriptError) as error:
         raise ReplayError(_message(error), getattr(error, "sqlstate", None)) from error
     if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
@@ -67,7 +68,7 @@ def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sq
         raise ReplayError("the file opens a transaction and never commits it: Prisma would report success and lose everything", None)
     observer.reset()
     keys = frozenset(k for k in before.objects.keys() | observer.catalog.objects.keys() if before.objects.get(k) != observer.catalog.objects.get(k))
-    return Applied(mode, Delta(before, observer.catalog, keys))  # type: ignore[arg-type]
+    return Applied(mode, Delta(before, observer.catalog, keys))
 
 
 def _message(error: BaseException) -> str:

@@ -94,7 +94,7 @@ def _states(connection: psycopg.Connection[Any], history: History, migration: Mi
     for statement in (s for s in script.split(migration.sql) if not s.control):
         before = observer.catalog
         try:
-            connection.execute(statement.text)  # type: ignore[call-overload]
+            connection.execute(statement.text)
         except psycopg.Error:
             break
         observer.reset()
@@ -120,7 +120,7 @@ def _prove(work: Workspace, kept: Sequence[Migration], done: Sequence[_State]) -
         history.skip(migration)
     before = history.observer.catalog
     for state in done:
-        connection.execute(state.statement)  # type: ignore[call-overload]
+        connection.execute(state.statement)
     history.observer.reset()
     after = history.observer.catalog
     history.observer.begin()

@@ -40,7 +40,7 @@ def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Del
     running = ""
     try:
         for running in statements:
-            connection.execute(running)  # type: ignore[call-overload]
+            connection.execute(running)
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except psycopg.Error as error:
         message = error.diag.message_primary or str(error)
@@ -70,7 +70,7 @@ def _settles(connection: psycopg.Connection[Any], observer: Observer, found: lis
             if now is None or now.kind not in SETTLING:
                 return False
             for sql in _reload(now, observer.catalog):
-                connection.execute(sql)  # type: ignore[call-overload]
+                connection.execute(sql)
             wanted[now.kind, now.name] = now.facts
     except (psycopg.Error, CannotInvert):
         return False

@@ -50,6 +50,7 @@ class Entry:
 def audit(migrations: Sequence[Migration], connect: Connect, *, rows: bool) -> Iterator[Entry]:
     """Prove every migration, in order. With rows, the data half follows the schema half on a database of its own."""
     history = History(connect())
+    done: Iterator[Entry]
     if not rows:
         done = (Entry(p.migration.name, p, None) for p in history.prove_all(migrations))
     else:

@@ -33,7 +33,7 @@ def same_dump(work: Workspace, migrations: Sequence[Migration], count: int, proo
         connection.execute("SET check_function_bodies = off")
         for proof in reversed(proofs):
             for sql in proof.statements:
-                connection.execute(sql)  # type: ignore[call-overload]
+                connection.execute(sql)
         after = dump(work, database)
     except (psycopg.Error, ReplayError) as error:
         return f"committed for pg_dump to see, the way back fails: {error}"

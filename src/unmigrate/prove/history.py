@@ -124,7 +124,7 @@ class History:
         for statement in script.split(migration.sql):
             if statement.control:
                 continue
-            self.connection.execute(statement.text)  # type: ignore[call-overload]
+            self.connection.execute(statement.text)
             blocks.append(self.invert(self.observer.refresh()))
         return blocks
 

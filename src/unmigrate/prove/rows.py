@@ -129,13 +129,13 @@ class RowsHistory:
         if text is not None:
             self._connection.execute("BEGIN")
             self._base = self._counters()
-            self._connection.execute(text)  # type: ignore[call-overload]
+            self._connection.execute(text)
             return
         try:
-            self._connection.execute(sql)  # type: ignore[call-overload]
+            self._connection.execute(sql)
         except (psycopg.errors.ActiveSqlTransaction, psycopg.errors.UnsafeNewEnumValueUsage):
             for statement in script.split(sql):
-                self._connection.execute(statement.text)  # type: ignore[call-overload]
+                self._connection.execute(statement.text)
 
     def _counters(self) -> dict[str, int]:
         """Rows written per table, by this backend, not yet reported: earlier transactions may be among them."""
@@ -148,7 +148,7 @@ class RowsHistory:
             named = f"{_ident(error.diag.schema_name or 'public')}.{_ident(error.diag.table_name)}"
             names = [name for name in names if _plain(name) == _plain(named)] or names
         if names:
-            self._connection.execute(f"TRUNCATE {', '.join(names)} CASCADE")  # type: ignore[call-overload]
+            self._connection.execute(f"TRUNCATE {', '.join(names)} CASCADE")
 
     def _down(self, proof: SchemaProof, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]) -> tuple[str, list[str]]:
         """Try the way back on the rows: (what blocked it, tables that differ though nothing was predicted)."""
@@ -156,7 +156,7 @@ class RowsHistory:
         blocked, changed = "", []
         try:
             for sql in proof.statements:
-                self._connection.execute(sql)  # type: ignore[call-overload]
+                self._connection.execute(sql)
             self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             changed = self._changed(before, content, lost)
         except psycopg.Error as error:

@@ -53,7 +53,7 @@ def _run(connection: psycopg.Connection[Any], history: History, text: str) -> li
         first = " ".join(statement.text.split())[:100]
         before = history.observer.catalog
         try:
-            connection.execute(statement.text)  # type: ignore[call-overload]
+            connection.execute(statement.text)
         except psycopg.Error as error:
             remarks.append(f"fails: {first} ({error.diag.message_primary})")
             continue

@@ -36,7 +36,7 @@ def statement_map(history: History, migration: Migration) -> Undoes:
     observer.begin()
     try:
         for number, statement in enumerate(statements):
-            connection.execute(statement.text)  # type: ignore[call-overload]
+            connection.execute(statement.text)
             result.statements.append(statement.text.strip())
             _note(result, observer.refresh(), number)
     except psycopg.Error:

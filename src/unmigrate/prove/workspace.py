@@ -32,12 +32,12 @@ class Workspace:
         """What Prisma does on connecting; `first` also makes what the history expects to find."""
         try:
             if first and self.schema != "public":
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(self.schema)}")  # type: ignore[call-overload]
-            connection.execute(f"SET search_path TO {ident(self.schema)}")  # type: ignore[call-overload]
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(self.schema)}")
+            connection.execute(f"SET search_path TO {ident(self.schema)}")
             if first:
                 connection.execute(LEDGER)
             if self.setup:
-                connection.execute(rewrite_extensions(self.setup))  # type: ignore[call-overload]
+                connection.execute(rewrite_extensions(self.setup))
         except psycopg.Error as error:
             message = f"the set-up fails on scratch: {error.diag.message_primary or error}"
             raise UsageError(message, code="setup", remedy="check the file given with --setup") from error

@@ -3,7 +3,7 @@
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, user_schema
 from unmigrate.catalog.kinds.sequence_options import identity_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, literal
 
 QUERY = f"""
 select a.attrelid, a.attnum, format('%I.%I.%I', n.nspname, c.relname, a.attname), 'pg_class', a.attrelid, 0,
@@ -110,7 +110,7 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     if changed & {"identity", "sequence"}:
         statements += _set_identity(now, wanted, what)
     if "notnull" in changed:
-        statements.append(_not_null(wanted, what))
+        statements += _not_null(wanted, what)
     statements += _storage_changes(now, wanted, changed, what)
     if "acl" in changed:
         statements += column_grants(wanted, now.facts["acl"], wanted.facts["acl"])
@@ -130,12 +130,20 @@ def _default(wanted: Object, what: str) -> str:
     return f"{what} DROP DEFAULT" if default is None else f"{what} SET DEFAULT {default}"
 
 
-def _not_null(wanted: Object, what: str) -> str:
-    if not wanted.facts["notnull"]:
-        return f"{what} DROP NOT NULL"
-    if name := wanted.facts["not_null_name"]:
-        return f"ALTER TABLE {wanted.facts['table']} ADD CONSTRAINT {name} NOT NULL {wanted.facts['label']}"
-    return f"{what} SET NOT NULL"
+def _not_null(wanted: Object, what: str) -> Statements:
+    f = wanted.facts
+    if not f["notnull"]:
+        return [f"{what} DROP NOT NULL"]
+    statements = [f"{what} SET NOT NULL"]
+    if f["not_null_name"]:  # named since PostgreSQL 18; the statement must run on older servers too
+        rename = (
+            f"SELECT format('ALTER TABLE %s RENAME CONSTRAINT %I TO %s', k.conrelid::regclass, k.conname, {literal(f['not_null_name'])}) "
+            f"FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid AND k.conkey = ARRAY[a.attnum] "
+            f"WHERE k.contype = 'n' AND k.conrelid = {literal(f['table'])}::regclass AND quote_ident(a.attname) = {literal(f['label'])}"
+        )
+        condition = "current_setting('server_version_num')::int >= 180000"
+        statements.append(f"DO $unmigrate$ BEGIN IF {condition} THEN EXECUTE ({rename}); END IF; END $unmigrate$")
+    return statements
 
 
 def _retype(now: Object, wanted: Object, what: str) -> Statements:

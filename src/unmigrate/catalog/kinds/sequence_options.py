@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def identity_options(sequence: dict[str, Any]) -> str:
+def identity_options(sequence: Any) -> str:
     cycle = "CYCLE" if sequence["cycle"] else "NO CYCLE"
     return (
         f"SEQUENCE NAME {sequence['label']} START WITH {sequence['start']} INCREMENT BY {sequence['increment']} "
