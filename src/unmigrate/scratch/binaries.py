@@ -64,7 +64,7 @@ def inspect(kind: str, bin_dir: Path) -> Binaries | None:
     """What a bin directory holds, None where it is not a whole server."""
     if not all(os.access(bin_dir / name, os.X_OK) for name in ("postgres", "initdb", "pg_config")):
         return None
-    command = [bin_dir / "pg_config", "--version", "--sharedir"]
+    command = [str(bin_dir / "pg_config"), "--version", "--sharedir"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
     match = re.match(r"PostgreSQL (\d+)(\S*)", answer.stdout)
     if answer.returncode or not match:

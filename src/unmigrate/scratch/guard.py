@@ -5,6 +5,7 @@ given in measured doses: extensions known to be harmless, through functions that
 our own a few settings. Extensions that reach out are denied by name, unknown ones until somebody vouches for them.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,20 @@ from psycopg import sql
 
 HERE = Path(__file__).parent
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Each of these reads or writes files, runs programs or code outside the database, or opens connections.
-DENIED = frozenset(
+DENIED = _names(
     """adminpack aws_commons aws_lambda aws_s3 azure_storage dblink file_fdw hdfs_fdw http jdbc_fdw mongo_fdw multicorn mysql_fdw
     ogr_fdw oracle_fdw pg_background pg_bulkload pg_curl pg_duckdb pg_file_settings pg_net pg_parquet pg_smtp_client
     pg_surgery pg_tle pgagent pgsql_http pgsmtp plcoffee pljava plls plluau plperlu plpython2u plpython3u plpythonu
-    plr plrust plsh pltclu postgres_fdw redis_fdw sqlite_fdw tds_fdw wrappers xml2""".split()
+    plr plrust plsh pltclu postgres_fdw redis_fdw sqlite_fdw tds_fdw wrappers xml2"""
 )
 # Need a superuser to be created and stay inside the database.
-ALLOWED = frozenset(
+ALLOWED = _names(
     """address_standardizer address_standardizer_data_us amcheck autoinc bloom btree_gin btree_gist citext cube dict_int dict_xsyn
     earthdistance fuzzystrmatch h3 h3_postgis hll hstore hypopg icu_ext insert_username intagg intarray ip4r isn lo ltree moddatetime
     orafce pageinspect periods pg_bigm pg_buffercache pg_freespacemap pg_graphql pg_hashids pg_hint_plan pg_idkit pg_ivm
@@ -29,7 +35,7 @@ ALLOWED = frozenset(
     pg_visibility pg_walinspect pgaudit pgcrypto pgjwt pgroonga pgrouting pgrowlocks pgsodium pgstattuple pgtap pgvector plpgsql_check
     postgis postgis_raster postgis_sfcgal postgis_tiger_geocoder postgis_topology prefix q3c rdkit refint rum seg semver sslinfo
     table_version tablefunc tcn tdigest temporal_tables timescaledb timescaledb_toolkit tsm_system_rows tsm_system_time ulid unaccent
-    unit uuid-ossp vchord vector vectorscale zhparser""".split()
+    unit uuid-ossp vchord vector vectorscale zhparser"""
 )
 SETTINGS = ("session_replication_role", "deadlock_timeout", "log_min_duration_statement", "log_statement", "lc_messages")
 
@@ -44,11 +50,12 @@ def close_server(connection: psycopg.Connection[Any]) -> None:
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
 
 
-def open_role(connection: psycopg.Connection[Any], role: str) -> None:
+def open_role(connection: psycopg.Connection[Any], role: str, *, superuser: bool) -> None:
     """On a server of our own: the role as new (an earlier migration may have changed it), with settings that harm nobody."""
     name = sql.Identifier(role)
-    options = "LOGIN NOSUPERUSER NOCREATEDB CREATEROLE INHERIT NOREPLICATION NOBYPASSRLS CONNECTION LIMIT -1 PASSWORD NULL VALID UNTIL 'infinity'"
-    connection.execute(sql.SQL("ALTER ROLE {} " + options).format(name))
+    options = "LOGIN {} NOCREATEDB CREATEROLE INHERIT NOREPLICATION BYPASSRLS CONNECTION LIMIT -1 PASSWORD NULL VALID UNTIL 'infinity'"
+    power = sql.SQL("SUPERUSER" if superuser else "NOSUPERUSER")
+    connection.execute(sql.SQL("ALTER ROLE {} " + options).format(name, power))
     connection.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(name))
     if connection.info.server_version >= 160000:
         connection.execute(sql.SQL("ALTER ROLE {} SET createrole_self_grant = 'set, inherit'").format(name))
@@ -57,13 +64,20 @@ def open_role(connection: psycopg.Connection[Any], role: str) -> None:
         connection.execute(sql.SQL("GRANT SET ON PARAMETER {} TO {}").format(names, name))
 
 
+def fingerprint(allow: frozenset[str]) -> str:
+    """Changes with anything `install` installs."""
+    texts = [(HERE / "extensions.sql").read_bytes(), (HERE / "stand_ins" / "helpers.sql").read_bytes()]
+    names = " ".join([*sorted(ALLOWED | allow), "-", *sorted(DENIED - allow)])
+    return hashlib.sha256(b"\0".join([*texts, names.encode()])).hexdigest()
+
+
 def install(connection: psycopg.Connection[Any], role: str, allow: frozenset[str]) -> None:
     """In a new database: the functions that create extensions, what stand-ins are made of, and a usable schema public."""
     text = (HERE / "extensions.sql").read_text(encoding="utf-8")
     allowed, denied = sorted(ALLOWED | allow), sorted(DENIED - allow)
-    command = sql.SQL(text).format(allowed=sql.Literal(allowed), denied=sql.Literal(denied), role=sql.Identifier(role))  # type: ignore[arg-type]
+    command = sql.SQL(text).format(allowed=sql.Literal(allowed), denied=sql.Literal(denied), role=sql.Identifier(role))
     with connection.transaction():
         connection.execute(command)
-        connection.execute((HERE / "stand_ins" / "helpers.sql").read_text(encoding="utf-8"))  # type: ignore[arg-type]
+        connection.execute((HERE / "stand_ins" / "helpers.sql").read_text(encoding="utf-8"))
         if connection.info.server_version < 150000:
             connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(role)))

@@ -2,11 +2,15 @@
 
 A pool makes the role, makes and drops databases, and takes everything with it when it ends. On a server where we are no superuser
 our own role runs the migrations. `connect` is the way to run anything that migrations wrote, their functions and triggers included;
-`connect_superuser` searches nothing but pg_catalog and must never write to tables of migrations.
+`connect_superuser` searches nothing but pg_catalog and must never write to tables of migrations. `trusted` gives up the fence.
 """
 
 import os
 import secrets
+import signal
+import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -15,33 +19,44 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
-from unmigrate.errors import EnvironmentProblem, RefusedError
+from unmigrate.errors import EnvironmentProblem
 from unmigrate.scratch import guard
+from unmigrate.scratch.identity import refuse_same_database
 from unmigrate.scratch.sandbox import ScratchCursor
 from unmigrate.scratch.server import Server
+from unmigrate.scratch.templates import KEPT, Templates, template_key
+
+__all__ = ["Pool", "refuse_same_database", "template_key"]
 
 PREFIX = "unmigrate_scratch_"
+BASE = "unmigrate_base_"
 MIGRATOR = "unmigrate_migrator"
-KEPT = "unmigrate_kept_"
-MAX_KEPT = 8
+STALE = "1 day"
 
 
 class Pool:
-    """Context manager: databases named unmigrate_scratch_<pid>_<token>_<n> on `server`, all dropped at its end."""
+    """Context manager: databases named unmigrate_scratch_<pid>_<token>_<n> on `server`, all dropped at its end.
 
-    def __init__(self, server: Server, *, allow_extensions: frozenset[str] = frozenset()) -> None:
+    allow_extensions: extensions beyond our list that may be created although they need a superuser; trusted: migrations run as a
+    superuser (for code one would run on one's own machine anyway, never for a stranger's pull request).
+    role: who migrations run as; is_superuser: whether we are one there, and so could make that role.
+    """
+
+    def __init__(self, server: Server, *, allow_extensions: frozenset[str] = frozenset(), trusted: bool = False) -> None:
         self.server = server
+        self.trusted = trusted
         self.role = ""
         self.is_superuser = False
-        self._allow = allow_extensions
+        self._allow = allow_extensions | server.allow_extensions
         self._password = ""
         self._made_role = False
         self._admin: psycopg.Connection[Any] | None = None
         self._databases: dict[str, None] = {}
         self._counter = 0
-        self._prefix = f"{PREFIX}{os.getpid()}_{secrets.token_hex(2)}_"
+        self._token = f"{os.getpid()}_{secrets.token_hex(2)}"
         self._roles_before: frozenset[str] = frozenset()
         self._base: str | None = None
+        self._handler: Any = None
 
     # life
 
@@ -49,11 +64,13 @@ class Pool:
         self._admin = self.server.connect()
         try:
             self._look()
+            self._sweep()
             self._roles_before = self._roles()
-            self._prepare_role()
             if self.is_superuser:
-                self._base = self._new_name()
-                self._make_base(self._base)
+                self._make_role()
+                self._make_base()
+            if not self.server.own:
+                self._catch_sigterm()
         except BaseException:
             self.close()
             raise
@@ -66,18 +83,26 @@ class Pool:
         """Drop every database and role this pool made. Safe to call twice."""
         if self._admin is None:
             return
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
         try:
             if not self._admin.closed:
                 for name in list(self._databases):
                     with suppress(psycopg.Error):
                         self.drop(name)
-                self.drop_new_roles()
+                with suppress(psycopg.Error):
+                    self.drop_new_roles()
                 if self._made_role and not self.server.own:
                     with suppress(psycopg.Error):
                         self._admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.role)))
         finally:
             self._admin.close()
             self._admin = None
+
+    def _catch_sigterm(self) -> None:
+        """On a given server nobody cleans up after us: let SIGTERM unwind the stack, unless somebody handles it already."""
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self._handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     @property
     def admin(self) -> psycopg.Connection[Any]:
@@ -88,10 +113,16 @@ class Pool:
 
     def _look(self) -> None:
         row = self.admin.execute(
-            "SELECT rolname, rolsuper, rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user"
+            "SELECT rolname, rolsuper, rolcreatedb, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_roles WHERE rolname = current_user"
         ).fetchone()
         assert row is not None
-        self.role, self.is_superuser, may_create = row
+        self.role, self.is_superuser, may_create, standby = row
+        if standby:
+            raise EnvironmentProblem(
+                f"{self.server.label} is a standby, on which nothing can be written",
+                code="scratch-privilege",
+                remedy="use the embedded server (--scratch embedded)",
+            )
         if not self.is_superuser and not may_create:
             raise EnvironmentProblem(
                 f"role {self.role} of {self.server.label} may not create databases",
@@ -99,34 +130,62 @@ class Pool:
                 remedy=f'run ALTER ROLE "{self.role}" CREATEDB, or use the embedded server (--scratch embedded)',
             )
 
-    def _prepare_role(self) -> None:
-        """The migration role. On given servers its name is our own, it has a password, and it goes when we go."""
-        if not self.is_superuser:
+    def _sweep(self) -> None:
+        """Drop what killed processes left: on our persistent server everything, on a given one what is old and unused."""
+        if not self.server.persistent and self.server.own:
             return
+        old = "" if self.server.own else (
+            "AND pg_catalog.shobj_description(d.oid, 'pg_database') < (pg_catalog.clock_timestamp() - %s::pg_catalog.interval)::text "
+            "AND pg_catalog.pg_has_role(d.datdba, 'USAGE')"
+        )  # fmt: skip
+        rows = self.admin.execute(
+            "SELECT d.datname, r.rolname FROM pg_catalog.pg_database AS d JOIN pg_catalog.pg_roles AS r ON r.oid = d.datdba "
+            "WHERE pg_catalog.starts_with(d.datname, %s) AND NOT pg_catalog.starts_with(d.datname, %s) AND NOT EXISTS "
+            f"(SELECT FROM pg_catalog.pg_stat_activity AS a WHERE a.datid = d.oid) {old}",
+            [PREFIX, f"{PREFIX}{os.getpid()}_", *([] if self.server.own else [STALE])],
+        ).fetchall()
+        for name, owner in rows:
+            with suppress(psycopg.Error):
+                self.drop(name)
+                if owner.startswith(f"{MIGRATOR}_"):
+                    self.admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(owner)))
+
+    def _make_role(self) -> None:
+        """The migration role. On given servers its name is our own, it has a password, and it goes when we go."""
         own = self.server.own
-        may_create_roles = own or self.server.major >= 16  # before 16 CREATEROLE can hand out access to files and programs
-        self.role = MIGRATOR if own else f"{MIGRATOR}_{self._prefix.removeprefix(PREFIX).rstrip('_')}"
+        self.role = ("unmigrate_trusted" if self.trusted else MIGRATOR) if own else f"{MIGRATOR}_{self._token}"
         self._password = "" if own else secrets.token_urlsafe(24)
         if own:
             guard.close_server(self.admin)
-            if self.admin.execute("SELECT FROM pg_catalog.pg_roles WHERE rolname = %s", [self.role]).fetchone():
-                guard.open_role(self.admin, self.role)
-                return
-        options = "LOGIN NOSUPERUSER NOCREATEDB NOREPLICATION " + ("CREATEROLE" if may_create_roles else "NOCREATEROLE")
-        self.admin.execute(
-            sql.SQL("CREATE ROLE {} {} PASSWORD {}").format(
-                sql.Identifier(self.role), sql.SQL(options), sql.Literal(self._password) if self._password else sql.SQL("NULL")
-            )
-        )
-        self._made_role = True
+        name = sql.Identifier(self.role)
+        if not own or not self.admin.execute("SELECT FROM pg_catalog.pg_roles WHERE rolname = %s", [self.role]).fetchone():
+            # Before 16 CREATEROLE can hand out access to files and programs; on our own server that is closed.
+            power = "SUPERUSER" if self.trusted else "CREATEROLE" if own or self.server.major >= 16 else "NOSUPERUSER"
+            password = sql.Literal(self._password) if self._password else sql.SQL("NULL")
+            self.admin.execute(sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(name, sql.SQL(power), password))
+            self._made_role = True
         if own:
-            guard.open_role(self.admin, self.role)
+            guard.open_role(self.admin, self.role, superuser=self.trusted)
 
-    def _make_base(self, name: str) -> None:
+    def _make_base(self) -> None:
         """The template of all others: an empty database with the functions that create extensions for the migration role."""
+        print_ = guard.fingerprint(self._allow)[:16]
+        if self.server.own:
+            name = f"{BASE}{print_}_{self.role}"
+            row = self.admin.execute("SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", [name]).fetchone()
+            if row is not None and not row[0]:
+                self._base = name
+                return
+            self.drop(name)
+        else:
+            name = self._new_name()
         self._create(name, "template0")
-        with self._connect_admin(name) as connection:
+        with self.server.connect(name) as connection:
             guard.install(connection, self.role, self._allow)
+        if self.server.own:
+            self._databases.pop(name)
+            self.admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        self._base = name
 
     # databases
 
@@ -148,23 +207,29 @@ class Pool:
 
     def _new_name(self) -> str:
         self._counter += 1
-        return f"{self._prefix}{self._counter}"
+        return f"{PREFIX}{self._token}_{self._counter}"
 
     def _create(self, name: str, template: str) -> None:
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
-        command = statement.format(sql.Identifier(name), sql.Identifier(template), sql.Identifier(self.role))
+        parts = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
+        command = parts.format(sql.Identifier(name), sql.Identifier(template), sql.Identifier(self.role))
         if template == "template0":
             command += sql.SQL(" ENCODING 'UTF8'")
-        if self.server.version >= 150000 and self.server.own:
-            command += sql.SQL(" STRATEGY file_copy")
+        if self.server.own and self.server.major >= 15:
+            command += sql.SQL(" STRATEGY file_copy")  # measured: half the time of wal_log, the default
         self._databases[name] = None
         self._patiently(lambda: self.admin.execute(command))
+        if not self.server.own:
+            stamp = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(self._now()))
+            self.admin.execute(stamp)
+
+    def _now(self) -> str:
+        row = self.admin.execute("SELECT pg_catalog.clock_timestamp()::text").fetchone()
+        assert row is not None
+        return str(row[0])
 
     @staticmethod
     def _patiently(action: Callable[[], Any]) -> None:
-        """Once more where a session that is just ending still holds the template."""
-        import time
-
+        """Once more where a session that is just ending still holds the database."""
         for pause in (0.02, 0.1, 0.5, 0):
             try:
                 action()
@@ -175,9 +240,9 @@ class Pool:
                 time.sleep(pause)
 
     def _end_sessions(self, database: str) -> None:
+        function = "pg_terminate_backend(pid, 2000)" if self.server.major >= 14 else "pg_terminate_backend(pid)"
         self.admin.execute(
-            "SELECT pg_catalog.pg_terminate_backend(pid, 2000) FROM pg_catalog.pg_stat_activity "
-            "WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()",
+            f"SELECT pg_catalog.{function} FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()",
             [database],
         )
 
@@ -192,7 +257,7 @@ class Pool:
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """As the migration role. Text on extensions that need a superuser is replaced on its way (see sandbox.py)."""
-        cursor = ScratchCursor if self.is_superuser else psycopg.Cursor
+        cursor = ScratchCursor if self.is_superuser and not self.trusted else psycopg.Cursor
         return psycopg.connect(self.conninfo(database), autocommit=True, prepare_threshold=None, cursor_factory=cursor)
 
     def connect_superuser(self, database: str) -> psycopg.Connection[Any]:
@@ -203,9 +268,6 @@ class Pool:
                 code="scratch-privilege",
                 remedy="use the embedded server (--scratch embedded), or give a superuser's URL",
             )
-        return self._connect_admin(database)
-
-    def _connect_admin(self, database: str) -> psycopg.Connection[Any]:
         return self.server.connect(database)
 
     # roles of migrations
@@ -213,13 +275,19 @@ class Pool:
     def _roles(self) -> frozenset[str]:
         return frozenset(name for (name,) in self.admin.execute("SELECT rolname FROM pg_catalog.pg_roles"))
 
+    def new_roles(self) -> frozenset[str]:
+        """Roles that appeared since the pool was opened (on a server of our own: made by migrations)."""
+        return self._roles() - self._roles_before - {self.role}
+
     def drop_new_roles(self) -> tuple[str, ...]:
-        """Drop the roles that migrations made: they belong to the server and would be met by the next replay. What still owns
-        something in a database that is kept stays."""
-        if not self.is_superuser:
+        """Drop the roles that migrations made: they belong to the server and the next replay would meet them.
+
+        Only on a server of our own, where nobody else makes roles. What owns something in a living database stays.
+        """
+        if not (self.is_superuser and self.server.own):
             return ()
         dropped = []
-        for name in sorted(self._roles() - self._roles_before - {self.role}):
+        for name in sorted(self.new_roles()):
             with suppress(psycopg.Error):
                 self.admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
                 dropped.append(name)
@@ -227,62 +295,26 @@ class Pool:
 
     # templates kept for the next run
 
+    @property
+    def _templates(self) -> Templates:
+        prefix = KEPT + ("t_" if self.trusted else "m_") if self.server.own else f"{PREFIX}{self._token}_kept_"
+        return Templates(self.admin, prefix)
+
     def find_template(self, key: str) -> str | None:
-        """The database kept under `key`, to be given to `create`; None where there is none."""
-        if not (self.server.persistent and self.is_superuser):
-            return None
-        name = KEPT + key[:40]
-        row = self.admin.execute("SELECT FROM pg_catalog.pg_database WHERE datname = %s AND datallowconn IS FALSE", [name]).fetchone()
-        if row is None:
-            return None
-        self._touch(name)
-        return name
+        """The database kept under `key` (see template_key), to be given to `create`; None where there is none."""
+        return self._templates.find(key)
 
-    def keep_template(self, database: str, key: str) -> str:
-        """Keep `database` (of this pool, given up by the caller) under `key`; the least recently used beyond eight are dropped."""
-        name = KEPT + key[:40]
-        if not (self.server.persistent and self.is_superuser):
-            return database
+    def keep_template(self, database: str, key: str) -> bool:
+        """Keep `database`, a clone of the caller's, under `key`: its name is gone then, and at most eight are kept.
+
+        False, and nothing changed, where migrations made roles: they cannot be kept with the database.
+        """
+        if self.new_roles() and self.server.own:
+            return False
         self._end_sessions(database)
-        self.admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(database), sql.Identifier(name))
-        self._patiently(lambda: self.admin.execute(rename))
+        kept: list[str] = []
+        self._patiently(lambda: kept.append(self._templates.keep(database, key)))
         self._databases.pop(database, None)
-        self.admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
-        self._touch(name)
-        self._prune()
-        return name
-
-    def _touch(self, name: str) -> None:
-        row = self.admin.execute("SELECT pg_catalog.clock_timestamp()::text").fetchone()
-        assert row is not None
-        self.admin.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(row[0])))
-
-    def _prune(self) -> None:
-        rows = self.admin.execute(
-            "SELECT datname FROM pg_catalog.pg_database WHERE datname LIKE %s "
-            "ORDER BY pg_catalog.shobj_description(oid, 'pg_database')::timestamptz DESC NULLS LAST OFFSET %s",
-            [KEPT.replace("_", r"\_") + "%", MAX_KEPT],
-        ).fetchall()
-        for (name,) in rows:
-            with suppress(psycopg.Error):
-                self.admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def refuse_same_database(scratch: psycopg.Connection[Any], target: psycopg.Connection[Any]) -> None:
-    """RefusedError where both connections are to one and the same database."""
-    if _identity(scratch) == _identity(target):
-        raise RefusedError(
-            f"the scratch database is the target database {target.info.dbname}",
-            code="scratch-is-target",
-            remedy="give another server as scratch, or none: the embedded one is used then",
-        )
-
-
-def _identity(connection: psycopg.Connection[Any]) -> tuple[Any, ...]:
-    row = connection.execute(
-        "SELECT (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()), pg_catalog.current_database(),"
-        " pg_catalog.pg_postmaster_start_time(), (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'port')"
-    ).fetchone()
-    assert row is not None
-    return tuple(row)
+        if not self.server.own:
+            self._databases[kept[0]] = None
+        return True

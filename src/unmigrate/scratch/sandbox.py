@@ -14,10 +14,9 @@ from psycopg import sql as quoting
 SCHEMA = "unmigrate_scratch"
 MENTION = re.compile(r"\bextension\b", re.IGNORECASE)
 # `trusted = true` in their control files since 13, so a role without superuser that may create in the database may create them.
-TRUSTED = frozenset(
-    """bool_plperl btree_gin btree_gist citext cube dict_int fuzzystrmatch hstore intarray isn jsonb_plperl lo ltree pg_trgm pgcrypto
-    plperl plpgsql pltcl seg tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp""".split()
-)
+TRUSTED_NAMES = """bool_plperl btree_gin btree_gist citext cube dict_int fuzzystrmatch hstore intarray isn jsonb_plperl lo ltree
+    pg_trgm pgcrypto plperl plpgsql pltcl seg tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp"""
+TRUSTED = frozenset(TRUSTED_NAMES.split())
 STARTS = frozenset({"ASCII_59", "BEGIN_P", "THEN", "ELSE", "LOOP"})  # after these a PL/pgSQL statement begins
 
 
@@ -45,17 +44,16 @@ def _rewrite(text: str, verb: str) -> str:
         tokens = [token for token in parser.scan(text) if token.name not in ("SQL_COMMENT", "C_COMMENT")]
     except parser.ParseError:
         return text
-    data = text.encode()
-    pieces: list[bytes] = []
+    pieces: list[str] = []
     done = 0
-    for start, end, replacement in _replacements(data, tokens, verb):
-        pieces += [data[done:start], replacement.encode()]
+    for start, end, replacement in _replacements(text, tokens, verb):
+        pieces += [text[done:start], replacement]
         done = end
-    return b"".join([*pieces, data[done:]]).decode()
+    return "".join([*pieces, text[done:]])
 
 
-def _replacements(data: bytes, tokens: list[Any], verb: str) -> Iterator[tuple[int, int, str]]:
-    """Spans of bytes and what stands there instead, in order."""
+def _replacements(text: str, tokens: list[Any], verb: str) -> Iterator[tuple[int, int, str]]:
+    """Spans of the text and what stands there instead, in order."""
     begins = True
     is_do = False
     for index, token in enumerate(tokens):
@@ -64,10 +62,10 @@ def _replacements(data: bytes, tokens: list[Any], verb: str) -> Iterator[tuple[i
             if token.name in ("CREATE", "ALTER") and index + 1 < len(tokens) and tokens[index + 1].name == "EXTENSION":
                 last = next((i for i in range(index, len(tokens)) if tokens[i].name == "ASCII_59"), len(tokens)) - 1
                 end = tokens[last].end + 1
-                if call := _call(data[token.start : end].decode(), verb):
+                if call := _call(text[token.start : end], verb):
                     yield token.start, end, call
         if is_do and token.name == "SCONST" and verb == "SELECT":
-            body = data[token.start : token.end + 1].decode()
+            body = text[token.start : token.end + 1]
             if (new := _body(body)) != body:
                 yield token.start, token.end + 1, new
         begins = token.name == "ASCII_59" or (verb == "PERFORM" and token.name in STARTS)
@@ -84,36 +82,33 @@ def _body(literal: str) -> str:
 
 def _call(statement: str, verb: str) -> str | None:
     """The call that does what one CREATE or ALTER EXTENSION says; None where it can stay."""
-    from pglast import ast, parser
+    from pglast import parse_sql, parser
 
     try:
-        from pglast import parse_sql
-
-        node = parse_sql(statement)[0].stmt
+        parsed = parse_sql(statement)
     except parser.ParseError:
         return None
-    if isinstance(node, ast.CreateExtensionStmt):
-        if node.extname in TRUSTED:
-            return None
-        options = {option.defname: option.arg for option in node.options or ()}
-        arguments = [_text(node.extname)]
-        if node.if_not_exists:
-            arguments.append("if_not_exists => true")
-        if "schema" in options:
-            arguments.append(f"in_schema => {_text(options['schema'].sval)}")
-        if "new_version" in options:
-            arguments.append(f"in_version => {_text(options['new_version'].sval)}")
-        if "cascade" in options:
-            arguments.append("cascade => true")
-        arguments.append("home => pg_catalog.current_schema()")
-        return f"{verb} {SCHEMA}.create_extension({', '.join(arguments)})"
-    if isinstance(node, ast.AlterExtensionStmt) and node.extname not in TRUSTED:
-        options = {option.defname: option.arg for option in node.options or ()}
-        version = f", {_text(options['new_version'].sval)}" if "new_version" in options else ""
-        return f"{verb} {SCHEMA}.update_extension({_text(node.extname)}{version})"
-    if isinstance(node, ast.AlterObjectSchemaStmt) and (name := node.object.sval) is not None:
-        return f"{verb} {SCHEMA}.move_extension({_text(name)}, {_text(node.newschema)})"
-    return None
+    node: Any = parsed[0].stmt if parsed else None
+    kind = type(node).__name__  # not isinstance: every attribute of pglast's nodes is optional to the type checker
+    if kind == "AlterObjectSchemaStmt":
+        return f"{verb} {SCHEMA}.move_extension({_text(node.object.sval)}, {_text(node.newschema)})"
+    if kind not in ("CreateExtensionStmt", "AlterExtensionStmt") or node.extname in TRUSTED:
+        return None
+    options = {option.defname: option.arg for option in node.options or ()}
+    arguments = [_text(node.extname)]
+    if kind == "AlterExtensionStmt":
+        arguments += [_text(options["new_version"].sval)] if "new_version" in options else []
+        return f"{verb} {SCHEMA}.update_extension({', '.join(arguments)})"
+    if node.if_not_exists:
+        arguments.append("if_not_exists => true")
+    if "schema" in options:
+        arguments.append(f"in_schema => {_text(options['schema'].sval)}")
+    if "new_version" in options:
+        arguments.append(f"in_version => {_text(options['new_version'].sval)}")
+    if "cascade" in options:
+        arguments.append("cascade => true")
+    arguments.append("home => pg_catalog.current_schema()")
+    return f"{verb} {SCHEMA}.create_extension({', '.join(arguments)})"
 
 
 def _text(value: str) -> str:

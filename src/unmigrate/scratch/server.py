@@ -7,7 +7,7 @@ Debian, embedded with stand-ins, that has the extensions a history asks for.
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ class Server:
 
     conninfo: a libpq string without a database name, of a superuser unless the server was given by URL; maintenance: a database to
     connect to for CREATE DATABASE; bin_dir: where a fitting pg_dump is; stand_ins: extensions that are ours, not the real ones;
-    own: started by us (else given); persistent: its databases may be kept for the next run.
+    own: started by us (else given); persistent: its databases may be kept for the next run; isolated: its processes have no network;
+    target: it is the target's own server; allow_extensions: vouched for by UNMIGRATE_SCRATCH_EXTENSIONS.
     """
 
     conninfo: str
@@ -38,8 +39,10 @@ class Server:
     stand_ins: frozenset[str] = frozenset()
     own: bool = True
     persistent: bool = False
+    isolated: bool = False
     target: bool = False
     maintenance: str = "template1"
+    allow_extensions: frozenset[str] = frozenset()
 
     @property
     def major(self) -> int:
@@ -64,13 +67,14 @@ def open_server(
 ) -> Iterator[Server]:
     """A running server, stopped at the end. persistent: reuse the cached data directory, if no other process has it."""
     choice = choice or environ.get("UNMIGRATE_SCRATCH") or None
+    allow = frozenset(environ.get("UNMIGRATE_SCRATCH_EXTENSIONS", "").replace(",", " ").split())
     if choice is None or choice == "embedded" or choice == "debian" or choice.startswith("debian:"):
         with _own(_pick(choice, extensions), environ, persistent) as server:
-            yield server
+            yield replace(server, allow_extensions=allow)
     elif choice.startswith("target:"):
-        yield given(choice.removeprefix("target:"), target=True)
+        yield replace(given(choice.removeprefix("target:"), target=True), allow_extensions=allow)
     elif "://" in choice or "=" in choice:
-        yield given(choice)
+        yield replace(given(choice), allow_extensions=allow)
     else:
         raise UsageError(
             f"unknown scratch server {choice!r}", code="scratch-choice", remedy="use embedded, debian, debian:15, target or a URL"
@@ -108,11 +112,12 @@ def _own(binaries: Binaries, environ: Mapping[str, str], persistent: bool) -> It
             store.fresh_data(binaries, cache_dir(environ), account, data)
         names = store.stand_ins(binaries)
         cluster.write_settings(binaries, data, store.stand_in_settings(names, sockets, account))
-        process = stack.enter_context(cluster.running(binaries, data, sockets, account, lock=lock))
-        with psycopg.connect(f"{process.conninfo} dbname=template1") as connection:
+        conninfo = stack.enter_context(cluster.running(binaries, data, sockets, account, lock=lock))
+        with psycopg.connect(f"{conninfo} dbname=template1") as connection:
             version = connection.info.server_version
+        isolated = cluster.isolation(account)[1]
         label = f"{'embedded' if binaries.kind == 'embedded' else 'Debian'} PostgreSQL {binaries.version.split()[0]}"
-        yield Server(process.conninfo, version, label, binaries.bin_dir, names, persistent=kept is not None)
+        yield Server(conninfo, version, label, binaries.bin_dir, names, persistent=kept is not None, isolated=isolated)
 
 
 def given(url: str, *, target: bool = False) -> Server:
@@ -124,7 +129,8 @@ def given(url: str, *, target: bool = False) -> Server:
             version = connection.info.server_version
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1].split("failed: ")[-1]
-        raise EnvironmentProblem(f"the scratch server {display} cannot be reached: {reason}", code="scratch-server", remedy=REMEDY) from None
+        message = f"the scratch server {display} cannot be reached: {reason}"
+        raise EnvironmentProblem(message, code="scratch-server", remedy=REMEDY) from None
     label = f"PostgreSQL {version // 10_000}.{version % 10_000} at {display}"
     return Server(conninfo, version, label, found.pg_dump_dir(version // 10_000), own=False, target=target, maintenance=maintenance)
 

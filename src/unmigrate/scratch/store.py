@@ -113,7 +113,8 @@ def reachable(binaries: Binaries, cache: Path, account: Account | None) -> Binar
             partial.chmod(0o755)
             for source in (root, root.parent / f"{root.name}.libs"):
                 if source.is_dir():
-                    shutil.copytree(source, partial / source.name, symlinks=True, ignore=shutil.ignore_patterns("*.py", "__pycache__", "include"))
+                    skipped = shutil.ignore_patterns("*.py", "__pycache__", "include")
+                    shutil.copytree(source, partial / source.name, symlinks=True, ignore=skipped)
             for path in partial.rglob("*"):
                 if not path.is_symlink():
                     path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
