@@ -16,16 +16,19 @@ from unmigrate.cli import options, render
 @click.option("--schema", default=None, metavar="NAME", help="The URL's ?schema=. Default: public.")
 @click.option("--setup", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="SQL to run first on scratch.")
 @click.option("--rows/--no-rows", default=True, help="Prove the data half too, on generated rows.")
+@click.option("--cache/--no-cache", "use_cache", default=True, help="Use what an earlier run proved of the same beginning.")
 @options.where_options
 def command(
-    migrations_dir: Path | None, down_dir: Path | None, json_file: Path | None, schema: str | None, setup: Path | None, rows: bool, **rest: Any
-) -> int:
+    migrations_dir: Path | None, down_dir: Path | None, json_file: Path | None, schema: str | None, setup: Path | None,
+    rows: bool, use_cache: bool, **rest: Any,
+) -> int:  # fmt: skip
     """Prove the way back of every migration of a history, on a scratch server. Changes nothing else.
 
     Exit 0: every way back is exact or equivalent and loses nothing; 1: something is lossy, refused or not covered.
     """
     from unmigrate.prisma.migrations import read_migrations
-    from unmigrate.prove.audit import audit, down_sql
+    from unmigrate.prove.audit import audit
+    from unmigrate.prove.cache import AuditCache
     from unmigrate.sql.extensions import wanted_extensions
 
     at = options.where(rest)
@@ -38,31 +41,31 @@ def command(
         down_dir.mkdir(parents=True, exist_ok=True)
     entries = []
     needed = wanted_extensions([text, *(m.sql for m in migrations)])
-    with options.workspace(at.scratch, needed, schema=schema or "public", setup=text) as work:
-        for entry in render.progress(audit(migrations, work.fresh, rows=rows), len(migrations), "auditing"):
+    with options.workspace(at.scratch, needed, schema=schema or "public", setup=text, persistent=use_cache) as work:
+        cache = AuditCache(work, migrations, rows=rows) if use_cache and work.pool.server.persistent else None
+        for entry in render.progress(audit(work, migrations, rows=rows, cache=cache), len(migrations), "auditing"):
             entries.append(entry)
-            if down_dir and entry.proof and not entry.proof.refused:
-                (down_dir / f"{entry.name}.sql").write_text(down_sql(entry.proof), encoding="utf-8")
-            click.echo(_line(entry))
+            if down_dir and entry.down is not None:
+                (down_dir / f"{entry.name}.sql").write_text(entry.down, encoding="utf-8")
+            click.echo(_line(entry.report))
         server = {"label": work.pool.server.label, "version": work.pool.server.version, "stand_ins": sorted(work.pool.server.stand_ins)}
     if json_file:
-        report = {"version": 1, "server": server, "migrations": [e.to_json() for e in entries]}
+        report = {"version": 1, "server": server, "migrations": [e.report for e in entries]}
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
     return _summary(entries)
 
 
-def _line(entry: Any) -> str:
-    value = entry.to_json()
+def _line(value: dict[str, Any]) -> str:
     schema, data = value["schema"], value["data"]["plain"]
     remark = schema["reason"] if schema["verdict"] == "refused" else ", ".join(data["lost"][:4]) + (" …" if len(data["lost"]) > 4 else "")
     verdicts = f"{render.styled(schema['verdict']):14} {render.styled(data['verdict']):10}"
-    return f"{entry.name:60.60}  {verdicts}  {remark[:160]}".rstrip()
+    return f"{value['name']:60.60}  {verdicts}  {remark[:160]}".rstrip()
 
 
 def _summary(entries: list[Any]) -> int:
     from collections import Counter
 
-    values = [e.to_json() for e in entries]
+    values = [e.report for e in entries]
     schema = Counter(v["schema"]["verdict"] for v in values)
     data = Counter(v["data"]["plain"]["verdict"] for v in values)
     click.echo(f"\n{len(values)} migrations. schema: {_counts(schema)}. data when deployed plainly: {_counts(data)}.")

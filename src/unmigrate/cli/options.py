@@ -57,12 +57,14 @@ def load_project(at: Where) -> Any:
 
 
 @contextmanager
-def workspace(scratch: str | None, extensions: frozenset[str], *, schema: str = "public", setup: str = "", target: str | None = None) -> Iterator[Any]:
+def workspace(
+    scratch: str | None, extensions: frozenset[str], *, schema: str = "public", setup: str = "", target: str | None = None, persistent: bool = False
+) -> Iterator[Any]:
     """A scratch server with a pool of databases, as a prove.workspace.Workspace."""
     from unmigrate.prove.workspace import Workspace
     from unmigrate.scratch.pool import Pool
     from unmigrate.scratch.server import open_server
 
     choice = f"target:{target}" if scratch == "target" and target else scratch
-    with open_server(choice, extensions=extensions, environ=os.environ) as server, Pool(server) as pool:
+    with open_server(choice, extensions=extensions, environ=os.environ, persistent=persistent) as server, Pool(server) as pool:
         yield Workspace(pool, schema, setup)

@@ -2,88 +2,99 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
 from unmigrate.prisma.migrations import Migration
+from unmigrate.prove.cache import AuditCache
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.rows import DataProof, RowsHistory
+from unmigrate.prove.workspace import Workspace
 
-Connect = Callable[[], psycopg.Connection[Any]]
-"""Opens a fresh scratch database at the history's beginning (setup done)."""
+Proofs = Iterator[tuple[SchemaProof, DataProof | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One migration of an audit. data is None where rows were not asked for or the migration did not replay."""
+    """One migration of an audit: its part of the report (docs/json.md), and its way back, None where refused."""
 
     name: str
-    proof: SchemaProof | None
-    data: DataProof | None
-    stopped: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As the --json file of `unmigrate audit` shows it (docs/json.md)."""
-        if self.proof is None:
-            unknown = {"verdict": "unknown", "lost": []}
-            schema = {"verdict": "refused", "reason": self.stopped, "source": None}
-            return {"name": self.name, "schema": schema, "data": {"plain": unknown, "guarded": unknown}, "notes": [], "not_covered": []}
-        outcome, data = self.proof.outcome, self.data
-        plain: dict[str, Any] = {"verdict": "unknown", "lost": []}
-        if data is not None:
-            plain = {"verdict": data.verdict, "lost": list(data.lost), "reasons": {x.object: x.reason for x in data.losses}}
-            plain |= {"blocked": data.blocked} if data.blocked else {}
-        guarded = {"verdict": "unknown", "lost": plain["lost"]}
-        return {
-            "name": self.name,
-            "schema": {"verdict": outcome.verdict, "reason": outcome.reason, "source": self.proof.source, "mode": self.proof.mode},
-            "data": {"plain": plain, "guarded": guarded},
-            "hand_written": self.proof.handwritten and {"verdict": self.proof.handwritten.verdict, "reason": self.proof.handwritten.reason},
-            "notes": list(self.proof.notes),
-            "not_covered": list(data.not_covered) if data else ["rows"],
-        }
+    report: dict[str, Any]
+    down: str | None
 
 
-def audit(migrations: Sequence[Migration], connect: Connect, *, rows: bool) -> Iterator[Entry]:
-    """Prove every migration, in order. With rows, the data half follows the schema half on a database of its own."""
-    history = History(connect())
-    done: Iterator[Entry]
-    if not rows:
-        done = (Entry(p.migration.name, p, None) for p in history.prove_all(migrations))
-    else:
-        done = _with_rows(history, migrations, connect)
-    count = 0
-    for entry in done:
-        count += 1
-        yield entry
+def audit(work: Workspace, migrations: Sequence[Migration], *, rows: bool, cache: AuditCache | None = None) -> Iterator[Entry]:
+    """Prove every migration, in order. With rows, the data half follows the schema half on a database of its own.
+
+    With a cache, what an earlier run proved of the same beginning is taken from there.
+    """
+    known = cache.load() if cache else []
+    entries = [Entry(**entry) for entry in known]
+    yield from entries
+    rest = migrations[len(entries) :]
+    if not rest:
+        return
+    history = History(cache.database("schema", len(entries)) if cache else work.fresh())
+    data = RowsHistory(cache.database("rows", len(entries)) if cache else work.fresh()) if rows else None
+    for proof, shown in _proofs(history, data, rest):
+        entries.append(_entry(proof, shown))
+        yield entries[-1]
     if history.stopped:
-        name, reason = history.stopped
-        yield Entry(name, None, None, f"does not replay on an empty database: {reason}")
-        for migration in migrations[count + 1 :]:
-            yield Entry(migration.name, None, None, f"not reached: {name} does not replay")
+        yield from _unreached(history.stopped, migrations[len(entries) :])
+    elif cache:
+        cache.store([{"name": e.name, "report": e.report, "down": e.down} for e in entries], history.connection, data.connection if data else None)
 
 
-def _with_rows(history: History, migrations: Sequence[Migration], connect: Connect) -> Iterator[Entry]:
+def _proofs(history: History, data: RowsHistory | None, migrations: Sequence[Migration]) -> Proofs:
     """The two halves overlap: while one waits for its server process, the other works."""
-    proofs: queue.Queue[SchemaProof | BaseException | None] = queue.Queue(maxsize=64)
+    if data is None:
+        yield from ((proof, None) for proof in history.prove_all(migrations))
+        return
+    waiting: queue.Queue[SchemaProof | BaseException | None] = queue.Queue(maxsize=64)
 
     def produce() -> None:
         try:
             for proof in history.prove_all(migrations):
-                proofs.put(proof)
-            proofs.put(None)
+                waiting.put(proof)
+            waiting.put(None)
         except BaseException as error:
-            proofs.put(error)
+            waiting.put(error)
 
-    data = RowsHistory(connect())
     threading.Thread(target=produce, daemon=True).start()
-    while (item := proofs.get()) is not None:
+    while (item := waiting.get()) is not None:
         if isinstance(item, BaseException):
             raise item
-        yield Entry(item.migration.name, item, data.prove(item))
+        yield item, data.prove(item)
+
+
+def _entry(proof: SchemaProof, data: DataProof | None) -> Entry:
+    outcome = proof.outcome
+    plain: dict[str, Any] = {"verdict": "unknown", "lost": []}
+    if data is not None:
+        plain = {"verdict": data.verdict, "lost": list(data.lost), "reasons": {x.object: x.reason for x in data.losses}}
+        plain |= {"blocked": data.blocked} if data.blocked else {}
+    written = proof.handwritten
+    report = {
+        "name": proof.migration.name,
+        "schema": {"verdict": outcome.verdict, "reason": outcome.reason, "source": proof.source, "mode": proof.mode},
+        "data": {"plain": plain, "guarded": {"verdict": "unknown", "lost": plain["lost"]}},
+        "hand_written": {"verdict": written.verdict, "reason": written.reason} if written else None,
+        "notes": list(proof.notes),
+        "not_covered": list(data.not_covered) if data else ["rows"],
+    }
+    return Entry(proof.migration.name, report, None if proof.refused else down_sql(proof))
+
+
+def _unreached(stopped: tuple[str, str], rest: Sequence[Migration]) -> Iterator[Entry]:
+    name, reason = stopped
+    for migration in rest:
+        why = f"does not replay on an empty database: {reason}" if migration.name == name else f"not reached: {name} does not replay"
+        unknown: dict[str, Any] = {"verdict": "unknown", "lost": []}
+        schema = {"verdict": "refused", "reason": why, "source": None, "mode": None}
+        data = {"plain": unknown, "guarded": unknown}
+        report = {"name": migration.name, "schema": schema, "data": data, "hand_written": None, "notes": [], "not_covered": ["everything"]}
+        yield Entry(migration.name, report, None)
 
 
 def down_sql(proof: SchemaProof) -> str:
@@ -97,3 +108,4 @@ def down_sql(proof: SchemaProof) -> str:
         return "\n".join([*head, proof.statements[0], ""])
     body = [f"{sql.rstrip().rstrip(';')};" for sql in proof.statements]
     return "\n".join([*head, "BEGIN;", "SET LOCAL check_function_bodies = off;", *body, "COMMIT;", ""])
+

@@ -50,7 +50,7 @@ def dump(work: Workspace, database: str) -> str:
     server = work.pool.server
     assert server.bin_dir is not None
     command = [str(server.bin_dir / "pg_dump"), "-s", "--exclude-table=*._prisma_migrations", "--exclude-schema=unmigrate*", "-d"]
-    result = subprocess.run([*command, f"{server.conninfo} dbname={database}"], capture_output=True, text=True, check=True)
+    result = subprocess.run([*command, work.pool.conninfo(database)], capture_output=True, text=True, check=True)
     return result.stdout
 
 

@@ -59,7 +59,7 @@ class RowsHistory:
     """One scratch database with rows, brought forward migration by migration."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
+        self.connection = connection
         self._stopped = ""
         self._empty: dict[str, str] = {}
         self._base: dict[str, int] = {}
@@ -77,8 +77,8 @@ class RowsHistory:
                 return self._prove(proof, predicted)
             except psycopg.Error as error:
                 self._stopped = f"on generated rows {migration.name} fails: {_message(error)}"
-                if self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                    self._connection.execute("ROLLBACK")
+                if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    self.connection.execute("ROLLBACK")
         return DataProof("lossy" if predicted else "unknown", predicted, (self._stopped,))
 
     def _prove(self, proof: SchemaProof, predicted: tuple[Loss, ...]) -> DataProof:
@@ -88,7 +88,7 @@ class RowsHistory:
         text = script.without_control(proof.migration.sql) if proof.mode == "transaction" else None
         refused = self._up(proof.migration.sql, text)
         if text is None:
-            self._connection.execute("BEGIN")
+            self.connection.execute("BEGIN")
         written = {name for name, count in self._counters().items() if count != self._base.get(name, 0)} - concerned if text is not None else set()
         found = list(predicted)
         found += [Loss(proof.migration.name, name, "values", "the migration was seen to write to it") for name in sorted(written) if self._was_there(name, proof)]
@@ -96,7 +96,7 @@ class RowsHistory:
         if not proof.refused:
             blocked, changed = self._down(proof, before, content, {loss.object for loss in found})
             found += [Loss(proof.migration.name, name, "values", "its content was seen to differ after the way back") for name in changed]
-        self._connection.execute("COMMIT")
+        self.connection.execute("COMMIT")
         self._fill(self._after_oids(proof, concerned | written))
         uncovered = [*refused, *(f"{name} has no rows: {self._empty[name]}" for name in sorted(before.keys() & self._empty.keys()))]
         verdict: Data = "lossy" if found else "lossless"
@@ -117,8 +117,8 @@ class RowsHistory:
                 self._run(sql, text)
                 return refused
             except psycopg.Error as error:
-                if self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                    self._connection.execute("ROLLBACK")
+                if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    self.connection.execute("ROLLBACK")
                 if number == TRIES - 1 or (error.sqlstate or "")[:2] not in (*ROWS_IN_THE_WAY, "55", "0A"):
                     raise
                 refused.append(f"the migration itself fails on generated rows: {_message(error)}")
@@ -127,19 +127,19 @@ class RowsHistory:
 
     def _run(self, sql: str, text: str | None) -> None:
         if text is not None:
-            self._connection.execute("BEGIN")
+            self.connection.execute("BEGIN")
             self._base = self._counters()
-            self._connection.execute(text)
+            self.connection.execute(text)
             return
         try:
-            self._connection.execute(sql)
+            self.connection.execute(sql)
         except (psycopg.errors.ActiveSqlTransaction, psycopg.errors.UnsafeNewEnumValueUsage):
             for statement in script.split(sql):
-                self._connection.execute(statement.text)
+                self.connection.execute(statement.text)
 
     def _counters(self) -> dict[str, int]:
         """Rows written per table, by this backend, not yet reported: earlier transactions may be among them."""
-        return {name: int(count) for name, count in self._connection.execute(WRITTEN)}
+        return {name: int(count) for name, count in self.connection.execute(WRITTEN)}
 
     def _take_out(self, error: psycopg.Error | None) -> None:
         """Empty the table an error names; without one, all tables."""
@@ -148,20 +148,20 @@ class RowsHistory:
             named = f"{_ident(error.diag.schema_name or 'public')}.{_ident(error.diag.table_name)}"
             names = [name for name in names if _plain(name) == _plain(named)] or names
         if names:
-            self._connection.execute(f"TRUNCATE {', '.join(names)} CASCADE")
+            self.connection.execute(f"TRUNCATE {', '.join(names)} CASCADE")
 
     def _down(self, proof: SchemaProof, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]) -> tuple[str, list[str]]:
         """Try the way back on the rows: (what blocked it, tables that differ though nothing was predicted)."""
-        self._connection.execute("SAVEPOINT unmigrate_rows")
+        self.connection.execute("SAVEPOINT unmigrate_rows")
         blocked, changed = "", []
         try:
             for sql in proof.statements:
-                self._connection.execute(sql)
-            self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                self.connection.execute(sql)
+            self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             changed = self._changed(before, content, lost)
         except psycopg.Error as error:
             blocked = _message(error)
-        self._connection.execute("ROLLBACK TO SAVEPOINT unmigrate_rows")
+        self.connection.execute("ROLLBACK TO SAVEPOINT unmigrate_rows")
         return blocked, changed
 
     def _changed(self, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]) -> list[str]:
@@ -183,13 +183,13 @@ class RowsHistory:
 
     def _tables(self, names: Iterable[str] | None) -> dict[str, _Table]:
         wanted = set(names) if names is not None else None
-        rows = self._connection.execute(TABLES).fetchall()
+        rows = self.connection.execute(TABLES).fetchall()
         return {name: _Table(oid, tuple(columns)) for name, oid, columns in rows if wanted is None or name in wanted}
 
     def _contents(self, tables: dict[str, _Table]) -> dict[str, TableContents]:
         if not tables:
             return {}
-        found = contents(self._connection, {t.oid: sorted(t.columns) for t in tables.values()})
+        found = contents(self.connection, {t.oid: sorted(t.columns) for t in tables.values()})
         return {name: found[table.oid] for name, table in tables.items()}
 
     def _after_oids(self, proof: SchemaProof, concerned: set[str]) -> list[int]:
@@ -200,7 +200,7 @@ class RowsHistory:
     def _fill(self, oids: list[int] | None) -> None:
         if oids == []:
             return
-        coverage = fill(self._connection, oids)
+        coverage = fill(self.connection, oids)
         for name in coverage.filled:
             self._empty.pop(name, None)
         self._empty.update(coverage.empty)

@@ -8,7 +8,6 @@ import psycopg
 from unmigrate.catalog.sqltext import ident
 from unmigrate.errors import UsageError
 from unmigrate.scratch.pool import Pool
-from unmigrate.scratch.sandbox import rewrite_extensions
 
 LEDGER = """
 CREATE TABLE IF NOT EXISTS "_prisma_migrations" (id varchar(36) PRIMARY KEY NOT NULL, checksum varchar(64) NOT NULL,
@@ -24,6 +23,17 @@ class Workspace:
     schema: str = "public"
     setup: str = ""
 
+    def at(self, key: str) -> psycopg.Connection[Any] | None:
+        """A copy of the database kept under `key`, or None."""
+        template = self.pool.find_template(key)
+        return self.prepare(self.pool.connect(self.pool.create(template))) if template else None
+
+    def keep(self, connection: psycopg.Connection[Any], key: str) -> None:
+        """Keep this connection's database under `key` for later runs; the connection is closed."""
+        database = connection.info.dbname
+        connection.close()
+        self.pool.keep_template(database, key)
+
     def fresh(self) -> psycopg.Connection[Any]:
         """A new database at the beginning of the history. Raises UsageError if the set-up fails."""
         return self.prepare(self.pool.connect(self.pool.create()), first=True)
@@ -37,7 +47,7 @@ class Workspace:
             if first:
                 connection.execute(LEDGER)
             if self.setup:
-                connection.execute(rewrite_extensions(self.setup))
+                connection.execute(self.setup)
         except psycopg.Error as error:
             message = f"the set-up fails on scratch: {error.diag.message_primary or error}"
             raise UsageError(message, code="setup", remedy="check the file given with --setup") from error
