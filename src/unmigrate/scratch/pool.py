@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +31,7 @@ PREFIX = "unmigrate_scratch_"
 BASE = "unmigrate_base_"
 MIGRATOR = "unmigrate_migrator"
 STALE = "1 day"
+FREE_SECONDS = 3
 
 
 class Pool:
@@ -158,7 +158,7 @@ class Pool:
         if own:
             guard.close_server(self.admin)
         name = sql.Identifier(self.role)
-        if not own or not self.admin.execute("SELECT FROM pg_catalog.pg_roles WHERE rolname = %s", [self.role]).fetchone():
+        if not own or self.admin.execute("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", [self.role]).fetchone() is None:
             # Before 16 CREATEROLE can hand out access to files and programs; on our own server that is closed.
             power = "SUPERUSER" if self.trusted else "CREATEROLE" if own or self.server.major >= 16 else "NOSUPERUSER"
             password = sql.Literal(self._password) if self._password else sql.SQL("NULL")
@@ -197,11 +197,12 @@ class Pool:
 
     def clone(self, database: str) -> str:
         """A copy of `database`; its sessions are ended first."""
-        self._end_sessions(database)
+        self._free(database, end=True)
         return self.create(database)
 
     def drop(self, database: str) -> None:
         """Drop a database of this pool, ending its sessions."""
+        self._free(database, end=True)
         self.admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
         self._databases.pop(database, None)
 
@@ -217,7 +218,8 @@ class Pool:
         if self.server.own and self.server.major >= 15:
             command += sql.SQL(" STRATEGY file_copy")  # measured: half the time of wal_log, the default
         self._databases[name] = None
-        self._patiently(lambda: self.admin.execute(command))
+        self._free(template, end=False)
+        self.admin.execute(command)
         if not self.server.own:
             stamp = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(self._now()))
             self.admin.execute(stamp)
@@ -227,24 +229,19 @@ class Pool:
         assert row is not None
         return str(row[0])
 
-    @staticmethod
-    def _patiently(action: Callable[[], Any]) -> None:
-        """Once more where a session that is just ending still holds the database."""
-        for pause in (0.02, 0.1, 0.5, 0):
-            try:
-                action()
-                return
-            except psycopg.errors.ObjectInUse:
-                if not pause:
-                    raise
-                time.sleep(pause)
+    def _free(self, database: str, *, end: bool) -> None:
+        """Wait until nobody is connected to `database`; end: ask those who are to leave.
 
-    def _end_sessions(self, database: str) -> None:
-        function = "pg_terminate_backend(pid, 2000)" if self.server.major >= 14 else "pg_terminate_backend(pid)"
-        self.admin.execute(
-            f"SELECT pg_catalog.{function} FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()",
-            [database],
+        The server itself would look again after 100 ms only, and a session takes a few to end after its connection was closed.
+        """
+        act = "pg_catalog.pg_terminate_backend(pid)" if end else "true"
+        query = (
+            f"SELECT {act} FROM pg_catalog.pg_stat_activity "
+            "WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid() AND backend_type = 'client backend'"
         )
+        deadline = time.monotonic() + FREE_SECONDS
+        while self.admin.execute(query, [database]).rowcount and time.monotonic() < deadline:
+            time.sleep(0.002)
 
     # connections
 
@@ -311,10 +308,9 @@ class Pool:
         """
         if self.new_roles() and self.server.own:
             return False
-        self._end_sessions(database)
-        kept: list[str] = []
-        self._patiently(lambda: kept.append(self._templates.keep(database, key)))
+        self._free(database, end=True)
+        name = self._templates.keep(database, key)
         self._databases.pop(database, None)
         if not self.server.own:
-            self._databases[kept[0]] = None
+            self._databases[name] = None
         return True

@@ -1,0 +1,49 @@
+"""Servers and databases for tests: one embedded server per run, Debian's 15 where it is installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from unmigrate.scratch import binaries
+from unmigrate.scratch.pool import Pool
+from unmigrate.scratch.server import Server, open_server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The embedded server."""
+    with open_server("embedded", environ=os.environ) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def debian_server() -> Iterator[Server]:
+    """Debian's PostgreSQL 15: another major version, and extensions that the embedded one lacks."""
+    if not any(one.major == 15 for one in binaries.debian()):
+        pytest.skip("Debian's PostgreSQL 15 is not installed (apt install postgresql-15)")
+    with open_server("debian:15", environ=os.environ) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def pool(server: Server) -> Iterator[Pool]:
+    with Pool(server) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def debian_pool(debian_server: Server) -> Iterator[Pool]:
+    with Pool(debian_server) as opened:
+        yield opened
+
+
+@pytest.fixture
+def database(pool: Pool) -> Iterator[str]:
+    """An empty database of the embedded server."""
+    name = pool.create()
+    yield name
+    pool.drop(name)
+    pool.drop_new_roles()
