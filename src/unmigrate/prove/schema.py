@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
 
 Verdict = Literal["exact", "equivalent", "column-order", "refused"]
@@ -39,7 +40,7 @@ def differences(wanted: Catalog, found: Catalog, keys: Iterable[Key] | None = No
     mine = {(o.kind, o.name): o for k in chosen if (o := wanted.objects.get(k))}
     theirs = {(o.kind, o.name): o for k in chosen if (o := found.objects.get(k))}
     result = []
-    for name in sorted(mine.keys() | theirs.keys()):
+    for name in sorted(mine.keys() | theirs.keys(), key=lambda n: (KINDS[n[0]].rank, n)):  # the table before its columns
         a, b = mine.get(name), theirs.get(name)
         if a is None or b is None:
             result.append(Difference(a, b))

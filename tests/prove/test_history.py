@@ -1,0 +1,124 @@
+"""Proving histories: verdicts are what independent looks show, and lies are found out."""
+
+import pytest
+
+from tests.support import migration
+from unmigrate.inverse.replay import ReplayError
+from unmigrate.prove.history import History, SchemaProof
+from unmigrate.prove.workspace import Workspace
+
+INIT = migration("1_init", 'CREATE TYPE "Role" AS ENUM (\'A\', \'B\'); CREATE TABLE "User" (id int PRIMARY KEY, email text, role "Role" DEFAULT \'A\');')
+
+
+def prove(work: Workspace, sql: str, down: str | None = None) -> SchemaProof:
+    history = History(work.fresh())
+    history.skip(INIT)
+    proof = history.prove(migration("2_change", sql, down))
+    assert history.observer.check() == []
+    history.connection.close()
+    return proof
+
+
+def test_a_rename_is_a_rename(work: Workspace) -> None:
+    proof = prove(work, 'ALTER TABLE "User" RENAME COLUMN email TO mail')
+    assert proof.outcome.verdict == "exact"
+    assert proof.statements == ('ALTER TABLE public."User" RENAME COLUMN mail TO email',)
+
+
+def test_an_added_label_goes_by_a_type_swap(work: Workspace) -> None:
+    proof = prove(work, "ALTER TYPE \"Role\" ADD VALUE 'C'")
+    assert proof.outcome.verdict == "exact"
+    assert any("AS ENUM ('A', 'B')" in sql for sql in proof.statements)
+
+
+def test_prismas_enum_swap_dance(work: Workspace) -> None:
+    sql = """BEGIN; CREATE TYPE "Role_new" AS ENUM ('A'); ALTER TABLE "User" ALTER COLUMN role DROP DEFAULT;
+      ALTER TABLE "User" ALTER COLUMN role TYPE "Role_new" USING (role::text::"Role_new");
+      ALTER TYPE "Role" RENAME TO "Role_old"; ALTER TYPE "Role_new" RENAME TO "Role"; DROP TYPE "Role_old";
+      ALTER TABLE "User" ALTER COLUMN role SET DEFAULT 'A'; COMMIT;"""
+    assert prove(work, sql).outcome.verdict == "exact"
+
+
+def test_a_dropped_column_in_the_middle_returns_at_the_end(work: Workspace) -> None:
+    assert prove(work, 'ALTER TABLE "User" DROP COLUMN email').outcome.verdict == "column-order"
+
+
+def test_if_exists_that_does_nothing_needs_no_inverse(work: Workspace) -> None:
+    assert prove(work, 'DROP TABLE IF EXISTS "Nothing"').statements == ()
+
+
+def test_what_a_do_block_does_is_seen(work: Workspace) -> None:
+    proof = prove(work, "DO $$ BEGIN EXECUTE 'CREATE TABLE hidden (id int)'; END $$")
+    assert proof.statements == ("DROP TABLE public.hidden",)
+
+
+def test_a_name_reused_for_another_table(work: Workspace) -> None:
+    sql = 'CREATE TABLE old_one (id int PRIMARY KEY); ALTER TABLE "User" RENAME TO kept; ALTER TABLE old_one RENAME TO "User";'
+    assert prove(work, sql).outcome.verdict == "exact"
+
+
+def test_names_exchanged_among_columns_are_never_called_exact_wrongly(work: Workspace) -> None:
+    sql = 'ALTER TABLE "User" ADD COLUMN a int, ADD COLUMN b int'
+    history = History(work.fresh())
+    history.skip(INIT)
+    history.skip(migration("2", sql))
+    swap = 'ALTER TABLE "User" RENAME a TO t; ALTER TABLE "User" RENAME b TO a; ALTER TABLE "User" RENAME t TO b;'
+    proof = history.prove(migration("3", swap))
+    assert proof.outcome.verdict in ("exact", "refused")
+    if proof.outcome.verdict == "exact":
+        assert len(proof.statements) == 3
+    history.connection.close()
+
+
+def test_a_lying_down_sql_is_not_believed(work: Workspace) -> None:
+    proof = prove(work, "CREATE TABLE extra (id int)", down="SELECT 1")
+    assert proof.handwritten is not None
+    assert proof.handwritten.verdict == "refused"
+    assert "extra is left over" in proof.handwritten.reason
+    assert proof.source == "net"
+
+
+def test_a_down_sql_that_proves_better_is_used(work: Workspace) -> None:
+    down = 'CREATE TABLE n (id int PRIMARY KEY, email text, role "Role" DEFAULT \'A\'); DROP TABLE "User"; ALTER TABLE n RENAME TO "User"; ' \
+        'ALTER TABLE "User" RENAME CONSTRAINT n_pkey TO "User_pkey"'
+    proof = prove(work, 'ALTER TABLE "User" DROP COLUMN email', down)
+    assert proof.handwritten is not None
+
+
+def test_a_dropped_operator_is_refused_with_its_reason(work: Workspace) -> None:
+    history = History(work.fresh())
+    create = "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)"
+    assert history.prove(migration("1", create)).outcome.verdict == "exact"
+    proof = history.prove(migration("2", "DROP OPERATOR === (int, int)"))
+    assert proof.refused
+    assert "cannot re-create" in proof.outcome.reason
+    history.connection.close()
+
+
+def test_a_check_that_reads_differently_is_equivalent(work: Workspace) -> None:
+    history = History(work.fresh())
+    history.skip(migration("1", "CREATE TABLE t (kind varchar(9) CONSTRAINT k CHECK (kind IN ('a', 'b')))"))
+    proof = history.prove(migration("2", "ALTER TABLE t DROP CONSTRAINT k"))
+    assert proof.outcome.verdict in ("exact", "equivalent")
+    history.connection.close()
+
+
+def test_rows_of_the_history_that_block_are_a_refusal(work: Workspace) -> None:
+    history = History(work.fresh())
+    history.skip(migration("1", "CREATE TABLE t (v int NOT NULL); INSERT INTO t VALUES (1)"))
+    proof = history.prove(migration("2", "ALTER TABLE t ALTER v DROP NOT NULL; UPDATE t SET v = NULL"))
+    assert proof.refused
+    assert "null values" in proof.outcome.reason
+    history.connection.close()
+
+
+def test_begin_without_commit_is_told(work: Workspace) -> None:
+    history = History(work.fresh())
+    with pytest.raises(ReplayError, match="never commits"):
+        history.prove(migration("1", "BEGIN; CREATE TABLE t (id int)"))
+    history.connection.close()
+
+
+def test_concurrently_alone_in_its_file(work: Workspace) -> None:
+    proof = prove(work, 'CREATE INDEX CONCURRENTLY i ON "User" (email)')
+    assert (proof.mode, proof.outcome.verdict) == ("committed", "exact")
