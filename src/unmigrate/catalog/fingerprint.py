@@ -8,6 +8,8 @@ from unmigrate.catalog.model import Object
 
 # Owners and what depends on who connected differ between scratch and target without meaning drift.
 NOT_COMPARED = frozenset({"owner", "populated", "late"})
+# Grants of these are the operator's own: they are never rebuilt, so a rollback leaves them as they are.
+OWN_GRANTS = frozenset({"table", "column", "sequence", "schema", "enum", "domain", "composite"})
 
 
 def label(o: Object) -> str:
@@ -17,7 +19,8 @@ def label(o: Object) -> str:
 
 def digest(o: Object) -> str:
     """Digest of one object's facts, as names."""
-    facts = {name: value for name, value in o.facts.items() if name not in NOT_COMPARED}
+    left_out = NOT_COMPARED | {"acl"} if o.kind in OWN_GRANTS else NOT_COMPARED
+    facts = {name: value for name, value in o.facts.items() if name not in left_out}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

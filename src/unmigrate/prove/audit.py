@@ -104,8 +104,6 @@ def down_sql(proof: SchemaProof) -> str:
         f"-- Proved by unmigrate: schema {proof.outcome.verdict}" + (f" ({proof.outcome.reason})" if proof.outcome.reason else ""),
     ]
     head = [line.replace("\n", " ") for line in head]
-    if proof.source == "hand-written":
-        return "\n".join([*head, proof.statements[0], ""])
     body = [f"{sql.rstrip().rstrip(';')};" for sql in proof.statements]
     return "\n".join([*head, "BEGIN;", "SET LOCAL check_function_bodies = off;", *body, "COMMIT;", ""])
 

@@ -85,9 +85,13 @@ class History:
                 source, (steps, outcome) = "fine", fine
         handwritten = None
         if migration.down_sql is not None:
-            handwritten = attempt(self.connection, self.observer, applied.delta, [migration.down_sql])
-            if RANK[handwritten.verdict] > RANK[outcome.verdict]:
-                text = InverseStep(migration.down_sql, "script", "down.sql", frozenset())
+            script_text = script.without_control(migration.down_sql)
+            if script_text is None:
+                handwritten = Attempt("refused", "down.sql manages transactions in a way that cannot be proved")
+            else:
+                handwritten = attempt(self.connection, self.observer, applied.delta, [script_text])
+            if script_text is not None and RANK[handwritten.verdict] > RANK[outcome.verdict]:
+                text = InverseStep(script_text, "script", "down.sql", frozenset())
                 source, steps, outcome = "hand-written", [text], handwritten
         self.connection.execute("COMMIT")
         kept = tuple(steps) if outcome.verdict != "refused" else ()

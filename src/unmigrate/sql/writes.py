@@ -86,7 +86,7 @@ def _is_cast_of(expression: Any, column: str) -> bool:
 def _collect(node: Any, found: list[Write], calls: set[str], opaque: list[str]) -> None:
     from pglast.visitors import Visitor
 
-    class Collector(Visitor):  # type: ignore[misc]
+    class Collector(Visitor):
         def visit_InsertStmt(self, _: Any, n: Any) -> None:
             found.append(_write("insert", n.relation))
 
