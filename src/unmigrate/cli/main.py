@@ -2,9 +2,12 @@
 
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from unmigrate.errors import UnmigrateError
 
 COMMANDS = {
     "audit": "Prove a whole history: one line per migration.",
@@ -61,11 +64,39 @@ def main(argv: list[str] | None = None) -> int:
     except click.exceptions.Exit as error:
         return int(error.exit_code)
     except UnmigrateError as error:
-        from unmigrate.cli.render import show_error
-
-        show_error(error)
-        return error.exit_status
+        return _show(error)
+    except Exception as error:
+        if known := _translated(error):
+            return _show(known)
+        raise
     return int(result) if isinstance(result, int) else 0
+
+
+def _show(error: "UnmigrateError") -> int:
+    from unmigrate.cli.render import show_error
+
+    show_error(error)
+    return error.exit_status
+
+
+def _translated(error: Exception) -> "UnmigrateError | None":
+    """Errors of the parts below that mean something to a person; anything else is a bug and keeps its traceback."""
+    import psycopg
+
+    from unmigrate.errors import EnvironmentProblem, UsageError
+    from unmigrate.inverse.replay import ReplayError
+    from unmigrate.sql.script import ScriptError
+
+    if isinstance(error, ReplayError):
+        remedy = "give what the history expects to find with --setup, or a scratch server that has it with --scratch"
+        return EnvironmentProblem(f"the history does not replay on scratch: {error}", code="replay", remedy=remedy)
+    if isinstance(error, ScriptError):
+        return UsageError(f"this is not SQL that PostgreSQL can parse: {error}", code="syntax", remedy="correct the file")
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return EnvironmentProblem(str(error.diag.message_primary), code="privilege", remedy="unmigrate doctor says what is missing")
+    if isinstance(error, psycopg.Error):
+        return EnvironmentProblem(f"the database answers: {error.diag.message_primary or error}", code="database", remedy="unmigrate doctor")
+    return None
 
 
 def run() -> None:

@@ -21,7 +21,7 @@ def missing_privileges(connection: psycopg.Connection[Any], schema: str) -> tupl
     found = []
     row = connection.execute(
         "select current_user::text, current_database()::text, has_database_privilege(current_database(), 'CREATE'), "
-        "has_table_privilege(format('%I._prisma_migrations', %s::text), 'DELETE')",
+        "has_table_privilege(quote_ident(%s::text) || '._prisma_migrations', 'DELETE')",
         [schema],
     ).fetchone()
     assert row is not None

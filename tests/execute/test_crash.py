@@ -1,0 +1,78 @@
+"""kill -9 at every boundary of a rollback: the old state, the new state, or a journalled one that a rerun finishes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.execute.conftest import Live
+from unmigrate.execute.rollback import execute, finish_pending, pending
+from unmigrate.plan.model import Plan
+
+CHILD = """
+import json, os, signal, sys
+import psycopg
+from unmigrate.execute.rollback import execute
+from unmigrate.plan.model import from_json
+conninfo, file, victim = sys.argv[1], sys.argv[2], int(sys.argv[3])
+count = 0
+def step(name):
+    global count
+    if count == victim:
+        os.kill(os.getpid(), signal.SIGKILL)
+    count += 1
+connect = lambda: psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+execute(connect, from_json(json.load(open(file))), accept_loss=True, on_step=step)
+"""
+
+
+def _boundaries(live: Live, plan: Plan) -> list[str]:
+    names: list[str] = []
+    execute(live.connect, plan, accept_loss=True, on_step=names.append)
+    return names
+
+
+@pytest.mark.parametrize("kind", ["plan", "concurrent_plan"])
+def test_kill_at_every_boundary(kind: str, live: Live, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    plan: Plan = request.getfixturevalue(kind)
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(plan.to_json()))
+    template = live.pool.clone(live.name)
+    names = _boundaries(live, plan)
+    assert len(names) >= 15
+    ends = set()
+    for number, name in enumerate(names):
+        victim = Live(live.pool, live.pool.clone(template))
+        command = [sys.executable, "-c", CHILD, live.pool.conninfo(victim.name), str(file), str(number)]
+        assert subprocess.run(command, check=False).returncode == -9, name
+        _settle(victim)
+        ends.add(_after(victim, plan, name))
+        live.pool.drop(victim.name)
+    live.pool.drop(template)
+    assert ends == {"old", "new"}
+
+
+def _settle(victim: Live) -> None:
+    """Wait until the server has noticed that the killed client is gone."""
+    for _ in range(200):
+        if victim.value("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()") == 0:
+            return
+
+
+def _after(victim: Live, plan: Plan, name: str) -> str:
+    """The state found; then the next command must bring it to the new state."""
+    state = victim.state()
+    assert state in ("old", "new"), f"killed at {name}: {state}"
+    with victim.connect() as connection:
+        unfinished = pending(connection)
+    if unfinished:
+        assert state == "new", name
+        finish_pending(victim.connect, unfinished[0].id)
+    elif state == "old":
+        execute(victim.connect, plan, accept_loss=True)
+    assert victim.state() == "new", name
+    assert victim.value("select indisvalid from pg_index where indexrelid = '\"User_nick_idx\"'::regclass") is True, name
+    assert victim.value('select count(*) from "User"') == 200, name
+    return state
