@@ -104,6 +104,9 @@ def test_values_with_every_special_character(connection: Connection) -> None:
 
 
 def test_unreadable_tables_say_so(pool: Any, database: str, connection: Connection) -> None:
+    connection.execute(b"CREATE ROLE unmigrate_test_bound NOBYPASSRLS")  # the migration role may pass over policies
+    connection.execute(b"GRANT CREATE, USAGE ON SCHEMA public TO unmigrate_test_bound; GRANT unmigrate_test_bound TO CURRENT_USER")
+    connection.execute(b"SET ROLE unmigrate_test_bound")
     connection.execute(b"""
         CREATE TABLE forced (a integer); ALTER TABLE forced ENABLE ROW LEVEL SECURITY; ALTER TABLE forced FORCE ROW LEVEL SECURITY;
         CREATE TABLE fine (a integer); INSERT INTO fine VALUES (1)""")

@@ -43,6 +43,13 @@ def complete(coverage: Coverage) -> bool:
     return not coverage.empty and not coverage.partial and all(rows >= 3 for rows in coverage.filled.values())
 
 
+def become_bound_by_policies(connection: Connection) -> None:
+    """The migration role may pass over policies; on a target that is given, the role may not."""
+    connection.execute(b"CREATE ROLE unmigrate_test_bound NOBYPASSRLS")
+    connection.execute(b"GRANT CREATE, USAGE ON SCHEMA public TO unmigrate_test_bound; GRANT unmigrate_test_bound TO CURRENT_USER")
+    connection.execute(b"SET ROLE unmigrate_test_bound")
+
+
 def split_types(listed: str) -> list[str]:
     parts: list[str] = []
     for part in listed.split(","):
@@ -55,6 +62,10 @@ def split_types(listed: str) -> list[str]:
 
 def test_every_builtin_type(connection: Connection) -> None:
     names = split_types(SCALARS)
+    try:
+        connection.execute(b"SELECT xml '<a/>'")
+    except psycopg.errors.FeatureNotSupported:
+        names.remove("xml")  # a server built without it
     listed = ", ".join(f"a{i} {name}, b{i} {name} NOT NULL, c{i} {name}[]" for i, name in enumerate(names))
     connection.execute(f"CREATE TABLE t ({listed})".encode())
     assert fill(connection).filled == {"public.t": 3}
@@ -275,6 +286,7 @@ def test_triggers(connection: Connection, transaction: bool) -> None:
 
 
 def test_forced_policies(connection: Connection) -> None:
+    become_bound_by_policies(connection)
     connection.execute(b"""
         CREATE TABLE t (id integer, tenant text NOT NULL);
         ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY;

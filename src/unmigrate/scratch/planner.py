@@ -162,7 +162,10 @@ class Planner:
             row[column.number] = self._ordinary(column, n + STRIDE * how.shift, Style.EDGE if turn else Style.ORDINARY)
 
     def _ordinary(self, column: Column, n: int, style: Style = Style.ORDINARY) -> str:
-        return self.values.text(column.type, column.typmod, seed_of(self.table.name, column.name), n, style)
+        text = self.values.text(column.type, column.typmod, seed_of(self.table.name, column.name), n, style)
+        if column.type_text in ("json", "jsonb") and (column.default or "").startswith("'["):
+            return f"[{text}]" if style is Style.ORDINARY else "[]"  # a later migration may well count on it
+        return text
 
     # ---- foreign keys -----------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ named in the coverage's notes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,14 +55,26 @@ class Coverage:
     notes: dict[str, str] = field(default_factory=dict)  # what had to be switched off to insert
 
 
-def fill(connection: psycopg.Connection[Any], tables: Iterable[int] | None = None, per_table: int = 3, *, plain: bool = False) -> Coverage:
-    """Insert rows until each table has per_table of them. plain: ordinary values only, and no NULLs."""
-    return _Filler(connection, tables, per_table, plain).run()
+def fill(
+    connection: psycopg.Connection[Any],
+    tables: Iterable[int] | None = None,
+    per_table: int = 3,
+    *,
+    plain: bool = False,
+    leave: Collection[int] = (),
+) -> Coverage:
+    """Insert rows until each table has per_table of them.
+
+    plain: ordinary values only, and no NULLs. leave: tables that get no rows, not even as parents of others.
+    """
+    return _Filler(connection, tables, per_table, plain, frozenset(leave)).run()
 
 
 class _Filler:
-    def __init__(self, connection: psycopg.Connection[Any], tables: Iterable[int] | None, per_table: int, plain: bool) -> None:
-        self.connection, self.per_table, self.plain = connection, per_table, plain
+    def __init__(
+        self, connection: psycopg.Connection[Any], tables: Iterable[int] | None, per_table: int, plain: bool, leave: frozenset[int]
+    ) -> None:
+        self.connection, self.per_table, self.plain, self.leave = connection, per_table, plain, leave
         # A connection without autocommit opens a transaction by itself.
         idle = connection.info.transaction_status == TransactionStatus.IDLE
         self.in_transaction = not (connection.autocommit and idle)
@@ -112,10 +124,12 @@ class _Filler:
             self._read_keys(parents - self.keys.keys())
             if wanted is None:
                 break
-            wanted = {oid for oid in parents if not self.keys[oid]} - self.heads.keys()
+            wanted = {oid for oid in parents if not self.keys[oid]} - self.heads.keys() - self.leave
 
     def _lacking(self, head: Head) -> bool:
         """Whether a table gets rows: parents that nobody asked for only when they are empty."""
+        if head.oid in self.leave:
+            return False
         asked = self.asked is None or head.oid in self.asked
         return self.have[head.oid] < (self.per_table if asked else 1)
 
@@ -319,7 +333,8 @@ class _Filler:
                 if self._lacking(head):
                     coverage.partial[head.label] = reason or "no further row fits its unique keys"
             else:
-                coverage.empty[head.label] = reason or "no row fits its keys"
+                left = "left without rows on purpose" if oid in self.leave else "no row fits its keys"
+                coverage.empty[head.label] = reason or left
         return coverage
 
 

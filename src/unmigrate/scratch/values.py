@@ -21,10 +21,8 @@ Writer = Callable[[int, int], str]
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "iris", "jade", "kelp", "lotus")
 EDGE_TEXTS = ("Zoë's “naïve” \\ café ☃ {0}", "", "  two  spaces\tand a\nnew line {0} ", "-{0}")
 EDGE_DOCUMENTS: tuple[object, ...] = (
-    {'kéy "quoted"': "☃ \\ '", "large": 12345678901234567890.5, "none": None, "list": []},
-    [],
+    {'kéy "quoted"': "☃ \\ '", "large": 12345678901234567890.5, "none": None, "list": [1, "two", {"three": 3}]},
     {},
-    [1, "two", None, {"three": 3}],
 )
 
 
