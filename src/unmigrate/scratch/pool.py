@@ -19,18 +19,16 @@ import psycopg
 from psycopg import sql
 
 from unmigrate.errors import EnvironmentProblem
-from unmigrate.scratch import guard
+from unmigrate.scratch import guard, leftovers, templates
 from unmigrate.scratch.identity import refuse_same_database
+from unmigrate.scratch.leftovers import MIGRATOR, PREFIX, TRUSTED
 from unmigrate.scratch.sandbox import ScratchCursor
 from unmigrate.scratch.server import Server
 from unmigrate.scratch.templates import KEPT, Templates, template_key
 
 __all__ = ["Pool", "refuse_same_database", "template_key"]
 
-PREFIX = "unmigrate_scratch_"
 BASE = "unmigrate_base_"
-MIGRATOR = "unmigrate_migrator"
-STALE = "1 day"
 FREE_SECONDS = 3
 
 
@@ -64,7 +62,8 @@ class Pool:
         self._admin = self.server.connect()
         try:
             self._look()
-            self._sweep()
+            if not self.server.own:
+                leftovers.clear_given(self.admin)
             self._roles_before = self._roles()
             if self.is_superuser:
                 self._make_role()
@@ -130,30 +129,10 @@ class Pool:
                 remedy=f'run ALTER ROLE "{self.role}" CREATEDB, or use the embedded server (--scratch embedded)',
             )
 
-    def _sweep(self) -> None:
-        """Drop what killed processes left: on our persistent server everything, on a given one what is old and unused."""
-        if not self.server.persistent and self.server.own:
-            return
-        old = "" if self.server.own else (
-            "AND pg_catalog.shobj_description(d.oid, 'pg_database') < (pg_catalog.clock_timestamp() - %s::pg_catalog.interval)::text "
-            "AND pg_catalog.pg_has_role(d.datdba, 'USAGE')"
-        )  # fmt: skip
-        rows = self.admin.execute(
-            "SELECT d.datname, r.rolname FROM pg_catalog.pg_database AS d JOIN pg_catalog.pg_roles AS r ON r.oid = d.datdba "
-            "WHERE pg_catalog.starts_with(d.datname, %s) AND NOT pg_catalog.starts_with(d.datname, %s) AND NOT EXISTS "
-            f"(SELECT FROM pg_catalog.pg_stat_activity AS a WHERE a.datid = d.oid) {old}",
-            [PREFIX, f"{PREFIX}{os.getpid()}_", *([] if self.server.own else [STALE])],
-        ).fetchall()
-        for name, owner in rows:
-            with suppress(psycopg.Error):
-                self.drop(name)
-                if owner.startswith(f"{MIGRATOR}_"):
-                    self.admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(owner)))
-
     def _make_role(self) -> None:
         """The migration role. On given servers its name is our own, it has a password, and it goes when we go."""
         own = self.server.own
-        self.role = ("unmigrate_trusted" if self.trusted else MIGRATOR) if own else f"{MIGRATOR}_{self._token}"
+        self.role = (TRUSTED if self.trusted else MIGRATOR) if own else f"{MIGRATOR}_{self._token}"
         self._password = "" if own else secrets.token_urlsafe(24)
         if own:
             guard.close_server(self.admin)
@@ -184,7 +163,7 @@ class Pool:
             guard.install(connection, self.role, self._allow)
         if self.server.own:
             self._databases.pop(name)
-            self.admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+            templates.close(self.admin, name)
         self._base = name
 
     # databases
@@ -242,6 +221,26 @@ class Pool:
         deadline = time.monotonic() + FREE_SECONDS
         while self.admin.execute(query, [database]).rowcount and time.monotonic() < deadline:
             time.sleep(0.002)
+
+    def lacking(self, extensions: frozenset[str]) -> dict[str, str]:
+        """Of these, the ones that migrations cannot create here, each with the reason and what to do."""
+        rows = self.admin.execute(
+            "SELECT name, pg_catalog.bool_or(trusted OR NOT superuser) FROM pg_catalog.pg_available_extension_versions GROUP BY name"
+        )
+        available = {name: bool(trusted) for name, trusted in rows}
+        reasons = {}
+        for name in sorted(extensions):
+            if name not in available:
+                reasons[name] = f"not available on {self.server.label}: give a server that has it with --scratch URL"
+            elif self.trusted or (available[name] and name not in guard.DENIED):
+                continue
+            elif not self.is_superuser:
+                reasons[name] = f"needs a superuser, and {self.role} is none: use --scratch embedded, or a superuser's URL"
+            elif name in guard.DENIED - self._allow:
+                reasons[name] = "reaches files, programs or the network, which migrations on scratch must not"
+            elif name not in guard.ALLOWED | self._allow:
+                reasons[name] = f"not known to be harmless: if you trust it, set UNMIGRATE_SCRATCH_EXTENSIONS={name}"
+        return reasons
 
     # connections
 

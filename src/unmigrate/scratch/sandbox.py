@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql as quoting
 
 SCHEMA = "unmigrate_scratch"
+DOLLARS = re.compile(r"(\$[^$]*\$)(.*)\1", re.DOTALL)
 MENTION = re.compile(r"\bextension\b", re.IGNORECASE)
 # `trusted = true` in their control files since 13, so a role without superuser that may create in the database may create them.
 TRUSTED_NAMES = """bool_plperl btree_gin btree_gist citext cube dict_int fuzzystrmatch hstore intarray isn jsonb_plperl lo ltree
@@ -37,16 +38,41 @@ def rewrite_extensions(sql: str) -> str:
     return _rewrite(sql, "SELECT") if MENTION.search(sql) else sql
 
 
-def _rewrite(text: str, verb: str) -> str:
+def extensions_named(sql: str) -> frozenset[str]:
+    """The extensions that a migration creates, in statements of its own or of its DO blocks."""
+    if not MENTION.search(sql):
+        return frozenset()
+    names = set()
+    tokens = _tokens(sql)
+    for index, token in enumerate(tokens[:-1]):
+        if token.name == "CREATE" and tokens[index + 1].name == "EXTENSION":
+            rest = [t for t in tokens[index + 2 : index + 6] if t.name not in ("IF_P", "NOT", "EXISTS")]
+            if rest and rest[0].name != "SCONST":
+                word = sql[rest[0].start : rest[0].end + 1]
+                names.add(word[1:-1].replace('""', '"') if word.startswith('"') else word.lower())
+        elif token.name == "DO" and tokens[index + 1].name == "SCONST" and (body := DOLLARS.fullmatch(_of(sql, tokens[index + 1]))):
+            names |= extensions_named(body[2])
+    return frozenset(names)
+
+
+def _tokens(text: str) -> list[Any]:
+    """The text's tokens without comments; none where it cannot be scanned."""
     from pglast import parser
 
     try:
-        tokens = [token for token in parser.scan(text) if token.name not in ("SQL_COMMENT", "C_COMMENT")]
+        return [token for token in parser.scan(text) if token.name not in ("SQL_COMMENT", "C_COMMENT")]
     except parser.ParseError:
-        return text
+        return []
+
+
+def _of(text: str, token: Any) -> str:
+    return text[token.start : token.end + 1]
+
+
+def _rewrite(text: str, verb: str) -> str:
     pieces: list[str] = []
     done = 0
-    for start, end, replacement in _replacements(text, tokens, verb):
+    for start, end, replacement in _replacements(text, _tokens(text), verb):
         pieces += [text[done:start], replacement]
         done = end
     return "".join([*pieces, text[done:]])
@@ -65,7 +91,7 @@ def _replacements(text: str, tokens: list[Any], verb: str) -> Iterator[tuple[int
                 if call := _call(text[token.start : end], verb):
                     yield token.start, end, call
         if is_do and token.name == "SCONST" and verb == "SELECT":
-            body = text[token.start : token.end + 1]
+            body = _of(text, token)
             if (new := _body(body)) != body:
                 yield token.start, token.end + 1, new
         begins = token.name == "ASCII_59" or (verb == "PERFORM" and token.name in STARTS)
@@ -73,7 +99,7 @@ def _replacements(text: str, tokens: list[Any], verb: str) -> Iterator[tuple[int
 
 def _body(literal: str) -> str:
     """A dollar-quoted body with its statements replaced; any other kind of literal as it is."""
-    match = re.fullmatch(r"(\$[^$]*\$)(.*)\1", literal, re.DOTALL)
+    match = DOLLARS.fullmatch(literal)
     if not match or not MENTION.search(match[2]):
         return literal
     new = _rewrite(match[2], "PERFORM")

@@ -15,7 +15,7 @@ import psycopg
 
 from unmigrate.errors import EnvironmentProblem, UsageError
 from unmigrate.scratch import binaries as found
-from unmigrate.scratch import cluster, store
+from unmigrate.scratch import cluster, leftovers, store
 from unmigrate.scratch.account import cache_dir, server_account
 from unmigrate.scratch.binaries import Binaries
 
@@ -103,21 +103,43 @@ def _pick(choice: str | None, extensions: frozenset[str]) -> Binaries:
 @contextmanager
 def _own(binaries: Binaries, environ: Mapping[str, str], persistent: bool) -> Iterator[Server]:
     with ExitStack() as stack:
-        account = server_account()
+        try:
+            server = _start(stack, binaries, environ, persistent)
+        except EnvironmentProblem:
+            if not persistent:
+                raise
+            stack.close()  # what was kept does not start: do without
+            server = _start(stack, binaries, environ, False)
+        yield server
+
+
+def _start(stack: ExitStack, binaries: Binaries, environ: Mapping[str, str], persistent: bool) -> Server:
+    account = server_account()
+    kept = None
+    try:
         binaries = store.reachable(binaries, cache_dir(environ), account)
         sockets = stack.enter_context(cluster.private_dir(account))
-        kept = stack.enter_context(store.persistent_data(binaries, cache_dir(environ), account)) if persistent else None
+        if persistent:
+            kept = stack.enter_context(store.persistent_data(binaries, cache_dir(environ), account))
         data, lock = kept or (sockets / "data", None)
         if kept is None:
             store.fresh_data(binaries, cache_dir(environ), account, data)
         names = store.stand_ins(binaries)
         cluster.write_settings(binaries, data, store.stand_in_settings(names, sockets, account))
         conninfo = stack.enter_context(cluster.running(binaries, data, sockets, account, lock=lock))
-        with psycopg.connect(f"{conninfo} dbname=template1") as connection:
-            version = connection.info.server_version
-        isolated = cluster.isolation(account)[1]
-        label = f"{'embedded' if binaries.kind == 'embedded' else 'Debian'} PostgreSQL {binaries.version.split()[0]}"
-        yield Server(conninfo, version, label, binaries.bin_dir, names, persistent=kept is not None, isolated=isolated)
+    except (OSError, EnvironmentProblem) as error:
+        if kept is not None:
+            store.discard(kept[0])
+        if isinstance(error, EnvironmentProblem):
+            raise
+        raise EnvironmentProblem(f"the scratch server cannot be set up: {error}", code="scratch-server", remedy=REMEDY) from error
+    with psycopg.connect(f"{conninfo} dbname=template1", autocommit=True) as connection:
+        version = connection.info.server_version
+        if kept is not None:
+            leftovers.clear_own(connection)
+    label = f"{'embedded' if binaries.kind == 'embedded' else 'Debian'} PostgreSQL {binaries.version.split()[0]}"
+    isolated = cluster.isolation(account)[1]
+    return Server(conninfo, version, label, binaries.bin_dir, names, persistent=kept is not None, isolated=isolated)
 
 
 def given(url: str, *, target: bool = False) -> Server:

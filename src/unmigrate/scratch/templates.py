@@ -24,6 +24,12 @@ def template_key(server: Server, parts: Iterable[str]) -> str:
     return hashlib.sha256(b"\0".join(text.encode() for text in texts)).hexdigest()
 
 
+def close(admin: psycopg.Connection[Any], name: str) -> None:
+    """Let nobody in any more, and take the database from the migration role: a later migration must not rename or open it."""
+    admin.execute(sql.SQL("ALTER DATABASE {} OWNER TO CURRENT_USER").format(sql.Identifier(name)))
+    admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+
+
 class Templates:
     """Kept databases whose names begin with `prefix`, seen through the pool's own connection."""
 
@@ -48,7 +54,7 @@ class Templates:
         name = self._name(key)
         self.forget(name)
         self._admin.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(database), sql.Identifier(name)))
-        self._admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        close(self._admin, name)
         self._touch(name)
         self._prune()
         return name
