@@ -15,11 +15,13 @@ named in the coverage's notes.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
@@ -42,6 +44,7 @@ from unmigrate.scratch.shape import (
 )
 from unmigrate.scratch.values import Values
 
+SAME_KEY = 4  # variations of a row that may meet the same taken key
 KEYS_READ = 6  # rows of an already filled parent whose keys are used
 
 
@@ -201,6 +204,7 @@ class _Filler:
     def _insert_varied(self, table: Table, planner: Planner, n: int) -> bool:
         """One row, by as many variations as are allowed; each learns from the error before."""
         error: psycopg.Error | None = None
+        taken: Counter[str] = Counter()
         for variation in VARIATIONS:
             row = planner.varied(n, variation, error)
             try:
@@ -211,6 +215,10 @@ class _Filler:
             except psycopg.Error as problem:
                 error = problem
                 self.reasons[table.oid] = reason_of(problem)
+                if isinstance(problem, UniqueViolation):
+                    taken[problem.diag.message_detail or ""] += 1
+                if taken and max(taken.values()) >= SAME_KEY:
+                    break  # nothing but this key passes the table's other constraints
         if error is None or self.have[table.oid]:
             return False
         return self._insert_unguarded(table, planner, n, error)
