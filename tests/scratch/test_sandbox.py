@@ -212,9 +212,9 @@ def test_a_missing_extension_is_said_in_postgresqls_words(migration: Connection,
 def test_an_unknown_extension_needs_somebody_to_vouch_for_it(server: Server) -> None:
     from dataclasses import replace
 
-    with Pool(server) as pool, pool.connect(pool.create()) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="pg_logicalinspect"):
-            connection.execute("CREATE EXTENSION pg_logicalinspect")
+    refused = pytest.raises(psycopg.errors.InsufficientPrivilege, match="pg_logicalinspect")
+    with Pool(server) as pool, pool.connect(pool.create()) as connection, refused:
+        connection.execute("CREATE EXTENSION pg_logicalinspect")
     with Pool(replace(server, allow_extensions=frozenset({"pg_logicalinspect"}))) as pool, pool.connect(pool.create()) as connection:
         connection.execute("CREATE EXTENSION pg_logicalinspect")
 

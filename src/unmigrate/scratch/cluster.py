@@ -59,13 +59,16 @@ SETTINGS = {
 SETTINGS_BY_MAJOR = {18: {"io_method": "sync"}}
 WATCHER = """
 trap '' INT HUP TERM
-"$1/postgres" -D "$2" -k "$3" >"$3/log" 2>&1 </dev/null &
+exec 3<&0 </dev/null
+"$1/postgres" -D "$2" -k "$3" >"$3/log" 2>&1 3<&- &
 server=$!
-read -r _
-kill -"$4" "$server" 2>/dev/null
+{ read -r _ <&3; : >"$3/ending"; kill -"$4" "$server" 2>/dev/null; } &
+reader=$!
+exec 3<&-
 wait "$server"
-rm -rf "$3"
-"""
+kill -9 "$reader" 2>/dev/null
+[ ! -e "$3/ending" ] || rm -rf "$3"
+"""  # a server that ended by itself leaves its log to us
 
 
 def environment() -> dict[str, str]:
@@ -79,7 +82,7 @@ def initialise(binaries: Binaries, folder: Path, account: Account | None) -> Non
         made = Path(outer) / "data"
         if account:
             os.chown(outer, account.named, -1)
-        flags = ["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "-N", "--lc-collate=C", f"--lc-ctype={_ctype()}"]
+        flags = ["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "-N", "--wal-segsize=4", "--lc-collate=C", f"--lc-ctype={_ctype()}"]
         flags += ["--lc-messages=C", "--lc-monetary=C", "--lc-numeric=C", "--lc-time=C", "-T", "english"]
         if binaries.major >= 18:
             flags.append("--no-data-checksums")
@@ -241,7 +244,7 @@ def _wait(process: "subprocess.Popen[bytes]", conninfo: str, sockets: Path) -> N
                 return
             except psycopg.OperationalError:
                 pass
-        elif pause > 0.01 and not _alive(process, sockets):
+        if process.poll() is not None:
             break
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)
@@ -251,11 +254,6 @@ def _wait(process: "subprocess.Popen[bytes]", conninfo: str, sockets: Path) -> N
         code="scratch-server",
         remedy="give a server with --scratch URL or UNMIGRATE_SCRATCH",
     )
-
-
-def _alive(process: "subprocess.Popen[bytes]", sockets: Path) -> bool:
-    """Whether the server may still come: the watcher lives, and its log holds nothing fatal."""
-    return process.poll() is None and not any(word in _tail(sockets / "log") for word in ("FATAL", "not found", "cannot"))
 
 
 def _tail(path: Path) -> str:

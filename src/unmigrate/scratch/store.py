@@ -20,7 +20,7 @@ from unmigrate.scratch import cluster
 from unmigrate.scratch.account import Account
 from unmigrate.scratch.binaries import Binaries
 
-LAYOUT = 1  # raise when what is kept can no longer be used by a new unmigrate
+LAYOUT = 2  # raise when what is kept can no longer be used by a new unmigrate
 STAND_INS = Path(__file__).parent / "stand_ins"
 
 
