@@ -242,23 +242,33 @@ class Search:
             found.append(None)
         return found or [None]
 
-    def solve(self, planned: Sequence[Assignment]) -> Solutions:
-        """Assignments that pass; rows as planned come first where they do."""
+    def solve(self, planned: Sequence[Assignment], thorough: bool = False) -> Solutions:
+        """Assignments that pass; rows as planned come first where they do.
+
+        Columns whose planned values all pass are not searched any further, unless it is to be thorough.
+        """
         if not self.groups:
             return Solutions()
         passing: list[list[Assignment]] = [[] for _ in self.groups]
-        trials = [self._first_trials(columns, planned) for columns, _ in self.groups]
-        for round_number in range(ROUNDS):
+        trials = [[{number: row.get(number) for number in columns} for row in planned] for columns, _ in self.groups]
+        for round_number in range(ROUNDS + 1):
             judged = self._judge(trials)
             if judged is None:
                 return Solutions()
             for index, (columns, checks) in enumerate(self.groups):
                 scored = [(trial, verdict) for trial, verdict in zip(trials[index], judged, strict=False)]
+                before = len(passing[index])
                 for trial, verdict in scored:
                     if all(verdict[check] for check in checks) and trial not in passing[index]:
                         passing[index].append(trial)
-                done = len(passing[index]) >= ENOUGH or round_number == ROUNDS - 1
-                trials[index] = [] if done else self._next_trials(columns, checks, scored)
+                found = len(passing[index])
+                if round_number == 0:
+                    all_pass = all(verdict[check] for _, verdict in scored for check in checks)
+                    trials[index] = [] if all_pass and not thorough else self._first_trials(columns, planned)
+                elif found >= ENOUGH or (before and found == before) or round_number == ROUNDS:
+                    trials[index] = []
+                elif trials[index]:
+                    trials[index] = self._next_trials(columns, checks, scored)
             if not any(trials):
                 break
         return Solutions([(columns, found) for (columns, _), found in zip(self.groups, passing, strict=True)])

@@ -172,12 +172,17 @@ class _Filler:
 
     def _planner(self, table: Table, late: frozenset[str]) -> Planner:
         planner = Planner(table, self.values, self.keys, late, self.plain)
-        if table.oid not in self.solutions and (table.checks or table.bound or table.leaf_bounds):
+        if table.oid not in self.solutions:
+            self._solve(table, planner)
+        planner.solutions = self.solutions[table.oid]
+        return planner
+
+    def _solve(self, table: Table, planner: Planner, thorough: bool = False) -> None:
+        self.solutions[table.oid] = planner.solutions = Solutions()
+        if table.checks or table.bound or table.leaf_bounds:
             search = Search(self.query, table, self.values, planner.key_pools())
             planned = [planner.row(n) for n in range(self.per_table)]
-            self.solutions[table.oid] = search.solve(planned)
-        planner.solutions = self.solutions.get(table.oid, Solutions())
-        return planner
+            self.solutions[table.oid] = planner.solutions = search.solve(planned, thorough)
 
     def _fill_table(self, table: Table, late: frozenset[str]) -> None:
         if table.head.partitioned and not table.leaf_bounds:
@@ -195,6 +200,7 @@ class _Filler:
         except psycopg.Error as error:
             self.reasons[table.oid] = reason_of(error)
             self._recount(table)
+        self._solve(table, planner, thorough=True)
         for n in range(self.have[table.oid], self.per_table):
             if self.have[table.oid] > n:
                 continue
