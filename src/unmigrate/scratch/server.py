@@ -1,8 +1,8 @@
 """The scratch server: a PostgreSQL on which migrations may be run, tried and thrown away.
 
 Choices: "embedded" (the wheel), "debian" or "debian:15" (Debian's binaries), a URL or libpq string of a given server, or
-"target:URL" (databases beside the target's own, as Prisma's shadow database). None: UNMIGRATE_SCRATCH, else the first of embedded,
-Debian, embedded with stand-ins, that has the extensions a history asks for.
+"target:URL" (databases beside the target's own, as Prisma's shadow database). None: UNMIGRATE_SCRATCH, else the first of Debian,
+embedded, embedded with stand-ins, that has the extensions a history asks for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -86,7 +86,7 @@ def _pick(choice: str | None, extensions: frozenset[str]) -> Binaries:
     if choice == "embedded":
         candidates = [embedded] if embedded else []
     elif choice is None:
-        candidates = [*([embedded] if embedded else []), *debian]
+        candidates = [*debian, *([embedded] if embedded else [])]
     else:
         major = choice.partition(":")[2]
         candidates = [one for one in debian if not major or str(one.major) == major]
@@ -97,7 +97,7 @@ def _pick(choice: str | None, extensions: frozenset[str]) -> Binaries:
         real = extensions & one.extensions()
         return len(real | (extensions & store.stand_ins(one))), len(real)
 
-    return max(candidates, key=worth)  # the first of equals: embedded, then Debian's highest major
+    return max(candidates, key=worth)  # the first of equals: what is installed here, Debian's highest major; else the wheel
 
 
 @contextmanager
