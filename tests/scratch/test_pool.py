@@ -77,6 +77,12 @@ def test_the_next_pool_does_not_inherit_what_a_migration_did_to_the_role(server:
         assert connection.execute("SELECT current_schema()").fetchone() == ("public",)
 
 
+def test_the_environment_does_not_change_how_migrations_run(pool: Pool, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c search_path=elsewhere")
+    with pool.connect(database) as connection:
+        assert connection.execute("SELECT current_schema()").fetchone() == ("public",)
+
+
 def test_trusted_migrations_run_as_a_superuser(server: Server) -> None:
     with Pool(server, trusted=True) as pool, pool.connect(pool.create()) as connection:
         connection.execute("CREATE EXTENSION vector; CREATE PUBLICATION p FOR ALL TABLES")

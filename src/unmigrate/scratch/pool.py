@@ -247,6 +247,8 @@ class Pool:
     def conninfo(self, database: str) -> str:
         """libpq string of the migration role, for tools such as pg_dump (which must not run as a superuser on such a database)."""
         changes: dict[str, Any] = {"dbname": database, "application_name": "unmigrate"}
+        if self.server.own:
+            changes["options"] = ""  # else PGOPTIONS of the caller's environment would speak
         if self.is_superuser:
             changes |= {"user": self.role} | ({"password": self._password} if self._password else {})
         return psycopg.conninfo.make_conninfo(self.server.conninfo, **changes)
