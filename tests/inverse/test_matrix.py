@@ -1,0 +1,95 @@
+"""The matrix: create, alter, drop and rename of every kind of object, one row per case, and what is refused.
+
+Each case is proved by the product and looked at again by an independent witness, pg_dump, on a database where the migration and
+its way back were committed.
+"""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.inverse import cases_code, cases_tables, cases_types
+from tests.inverse.case import Case
+from tests.inverse.witness import RANK, dump, seen
+from tests.support import migration
+from unmigrate.catalog.kinds import KINDS
+from unmigrate.prove.history import History
+from unmigrate.scratch.pool import Pool
+from unmigrate.scratch.server import Server
+
+CASES = (*cases_types.CASES, *cases_tables.CASES, *cases_code.CASES)
+
+
+class World:
+    """One server: databases at the state before, kept per set-up, with what pg_dump says of them."""
+
+    def __init__(self, server: Server) -> None:
+        self.pools = {False: Pool(server), True: Pool(server, trusted=True)}
+        self.server = server
+        self._kept: dict[tuple[str, bool], tuple[str, str]] = {}
+
+    def before(self, case: Case) -> tuple[Pool, str, str]:
+        """(pool, database to copy, its dump)."""
+        pool, key = self.pools[case.trusted], (case.setup, case.trusted)
+        if key not in self._kept:
+            database = pool.create()
+            if case.setup:
+                with pool.connect(database) as connection:
+                    connection.execute(case.setup)
+            self._kept[key] = database, dump(pool, database)
+        return pool, *self._kept[key]
+
+
+@pytest.fixture(scope="module", params=["embedded", "debian"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    server: Server = request.getfixturevalue("server" if request.param == "embedded" else "debian_server")
+    made = World(server)
+    with made.pools[False] as pool, made.pools[True]:
+        pool.admin.execute("CREATE ROLE matrix_reader; CREATE ROLE matrix_owner")
+        yield made
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_case(world: World, case: Case) -> None:
+    if world.server.major < case.since:
+        pytest.skip(f"since PostgreSQL {case.since}")
+    pool, template, before = world.before(case)
+    database = pool.create(template)
+    connection = pool.connect(database)
+    try:
+        history = History(connection)
+        proof = history.prove(migration("1", case.up))
+        assert history.observer.check() == [], "the observer lost track"
+        claim, reason = proof.outcome.verdict, proof.outcome.reason
+        if claim != "refused":
+            back(connection, proof.statements)
+            truth, difference = seen(pool, before, dump(pool, database))
+            assert RANK[claim] <= RANK[truth], f"false claim: {claim}, but {truth}: {difference}\n" + "\n".join(proof.statements)
+            again(connection, case.up)
+        assert claim == case.expected, reason
+        assert case.reason in reason
+    finally:
+        connection.close()
+        pool.drop(database)
+
+
+def back(connection: psycopg.Connection, statements: tuple[str, ...]) -> None:
+    connection.execute("SET check_function_bodies = off")
+    for sql in statements:
+        connection.execute(sql)
+
+
+def again(connection: psycopg.Connection, up: str) -> None:
+    """The way forward is open again."""
+    History(connection).skip(migration("1", up))
+
+
+def test_ids_are_unique() -> None:
+    names = [str(case) for case in CASES]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_every_kind_has_rows() -> None:
+    covered = {case.kind for case in CASES}
+    assert set(KINDS) - covered == set()
