@@ -86,7 +86,7 @@ def _execute(target: Any, plan: Any, flags: dict[str, Any], as_json: bool) -> in
 
     inspected = inspect(target.connection, plan)
     if not as_json:
-        show(inspected)
+        show(inspected, statements=not flags["yes"])
     if not plan.proved:
         refused = next(v for v in plan.verdicts if v.schema == "refused")
         remedy = f"put a down.sql beside {refused.migration}/migration.sql: it is proved and used; or restore a snapshot"

@@ -6,16 +6,22 @@ from unmigrate.cli.render import console, styled
 from unmigrate.plan.model import Plan
 
 
-def show(plan: Plan) -> None:
-    from rich.table import Table
-
-    out = console()
+def show(plan: Plan, *, statements: bool = True) -> None:
+    """Verdicts, what undoes what (unless it was seen already), losses, blockers, locks, options."""
     click.echo(f"Plan {click.style(plan.id, bold=True)} on PostgreSQL {plan.server_major}: undo {', '.join(plan.migrations)}\n")
     for verdict in plan.verdicts:
         reason = f"  {verdict.reason}" if verdict.reason else ""
         click.echo(f"  {verdict.migration}: schema {styled(verdict.schema)}, data {styled(verdict.data)}{reason}")
         for gap in verdict.not_covered:
             click.echo(f"    not covered: {gap}")
+    if statements:
+        _show_statements(plan)
+    _lists(plan)
+
+
+def _show_statements(plan: Plan) -> None:
+    from rich.table import Table
+
     table = Table(title="What was done, and what undoes it", title_justify="left", show_lines=True)
     table.add_column("statement", ratio=1)
     table.add_column("inverse", ratio=1)
@@ -25,8 +31,7 @@ def show(plan: Plan) -> None:
         last = step.undoes
         table.add_row(_short(undone or ("〃" if step.undoes else "")), _short(step.sql + ("" if step.transactional else "  -- outside the transaction")))
     click.echo()
-    out.print(table)
-    _lists(plan)
+    console().print(table)
 
 
 def _short(sql: str) -> str:

@@ -122,7 +122,7 @@ def _select(connection: psycopg.Connection[Any], loss: Loss) -> str:
     if loss.rows == 0 or loss.kind in ("column", "table"):
         return ""
     if _there(connection, loss.object):
-        return f"SELECT * FROM {loss.object}"
+        return f"SELECT {', '.join(_columns(connection, loss.object))} FROM {loss.object}"
     table, column = split_column(loss.object)
     if not _there(connection, table) or not _has_column(connection, table, column):
         return ""
@@ -132,7 +132,20 @@ def _select(connection: psycopg.Connection[Any], loss: Loss) -> str:
         [table],
     ).fetchall()
     keys = [row[0] for row in rows if row[0] != column] or ["ctid::text AS row"]
-    return f"SELECT {', '.join([*keys, column])} FROM {table} WHERE {column} IS NOT NULL"
+    kept = [c for c in _columns(connection, table) if c.split("::")[0] in (*keys, column)]
+    listed = kept if keys[0] != "ctid::text AS row" else [*keys, *kept]
+    return f"SELECT {', '.join(listed)} FROM {table} WHERE {column} IS NOT NULL"
+
+
+def _columns(connection: psycopg.Connection[Any], table: str) -> list[str]:
+    """The columns of a table for a copy: values of types that a migration may drop are kept as text."""
+    rows = connection.execute(
+        "select quote_ident(a.attname), t.typnamespace = 'pg_catalog'::regnamespace and t.typname !~ '^_?reg' "
+        "from pg_attribute a join pg_type t on t.oid = a.atttypid "
+        "where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped order by a.attnum",
+        [table],
+    )
+    return [name if builtin else f"{name}::text" for name, builtin in rows]
 
 
 def _there(connection: psycopg.Connection[Any], name: str) -> bool:

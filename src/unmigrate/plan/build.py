@@ -22,6 +22,7 @@ from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.rows import DataProof, RowsHistory
 from unmigrate.prove.statements import Undoes, statement_map
 from unmigrate.prove.workspace import Workspace
+from unmigrate.sql.extensions import wanted_extensions
 
 Progress = Callable[[str], None]
 _INDEX = re.compile(r"^CREATE (UNIQUE )?INDEX ")
@@ -131,12 +132,12 @@ def _assemble(
         before=before,
         after=after,
         options=options(verdicts, found),
-        notes=tuple(sorted({note for p in proofs for note in p.notes} | _stand_ins(work))),
+        notes=tuple(sorted({note for p in proofs for note in p.notes} | _stand_ins(work, request))),
     )
 
 
-def _stand_ins(work: Workspace) -> set[str]:
-    used = work.pool.server.stand_ins
+def _stand_ins(work: Workspace, request: Request) -> set[str]:
+    used = work.pool.server.stand_ins & wanted_extensions(m.sql for m in request.migrations)
     return {f"scratch has only stand-ins for {', '.join(sorted(used))}"} if used else set()
 
 

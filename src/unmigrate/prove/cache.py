@@ -55,11 +55,13 @@ class AuditCache:
         return kept or self._work.fresh()
 
     def store(self, entries: list[dict[str, Any]], schema: psycopg.Connection[Any], rows: psycopg.Connection[Any] | None) -> None:
-        """Keep what was proved. Both connections are closed."""
+        """Keep what was proved, if the databases can be kept (those that made roles cannot). Both connections are closed."""
         count = len(entries)
-        self._work.keep(schema, self._name("schema", count))
+        kept = self._work.keep(schema, self._name("schema", count))
         if rows is not None:
-            self._work.keep(rows, self._name("rows", count))
+            kept = self._work.keep(rows, self._name("rows", count)) and kept
+        if not kept:
+            return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         partial = self._file.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps({"keys": self._keys[: count + 1], "entries": entries}), encoding="utf-8")

@@ -13,13 +13,12 @@ from unmigrate.catalog.sqltext import ident
 from unmigrate.plan.losses import losses
 from unmigrate.plan.model import Loss
 from unmigrate.prove.history import SchemaProof
+from unmigrate.scratch.appease import Appeaser
 from unmigrate.scratch.contents import TableContents, contents
 from unmigrate.scratch.rows import fill
 from unmigrate.sql import script
 
 Data = Literal["lossless", "lossy", "unknown"]
-ROWS_IN_THE_WAY = ("22", "23")  # SQLSTATE classes: data exception, integrity constraint violation
-TRIES = 8
 
 TABLES = """
 select format('%I.%I', n.nspname, c.relname), c.oid::int8,
@@ -84,9 +83,8 @@ class RowsHistory:
     def _prove(self, proof: SchemaProof, predicted: tuple[Loss, ...]) -> DataProof:
         concerned = _concerned(proof, predicted)
         before = self._tables(concerned)
-        content = self._contents(before)
         text = script.without_control(proof.migration.sql) if proof.mode == "transaction" else None
-        refused = self._up(proof.migration.sql, text)
+        content, refused = self._up(proof.migration.sql, text, before)
         if text is None:
             self.connection.execute("BEGIN")
         written = {name for name, count in self._counters().items() if count != self._base.get(name, 0)} - concerned if text is not None else set()
@@ -99,6 +97,7 @@ class RowsHistory:
         self.connection.execute("COMMIT")
         self._fill(self._after_oids(proof, concerned | written))
         uncovered = [*refused, *(f"{name} has no rows: {self._empty[name]}" for name in sorted(before.keys() & self._empty.keys()))]
+        uncovered += [f"{name} cannot be read: {content[name].problem}" for name in sorted(content) if content[name].problem]
         verdict: Data = "lossy" if found else "lossless"
         if not found and (uncovered or blocked or proof.refused):
             verdict = "unknown"
@@ -109,21 +108,22 @@ class RowsHistory:
         before = {o.name for o in proof.delta.before if o.kind == "table"}
         return renamed.get(name, name) in before and name not in {o.name for o in proof.delta.created if o.kind == "table"}
 
-    def _up(self, sql: str, text: str | None) -> list[str]:
-        """Run the migration; rows it cannot stand are taken out of its way and named."""
-        refused: list[str] = []
-        for number in range(TRIES):
+    def _up(self, sql: str, text: str | None, before: dict[str, _Table]) -> tuple[dict[str, TableContents], list[str]]:
+        """Run the migration, after changing rows that it cannot stand: (contents just before it ran, what had to be emptied)."""
+        appeaser = Appeaser(self.connection, sql)
+        emptied: list[str] = []
+        while True:
+            content = self._contents(before)
             try:
                 self._run(sql, text)
-                return refused
+                return content, emptied
             except psycopg.Error as error:
                 if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                     self.connection.execute("ROLLBACK")
-                if number == TRIES - 1 or (error.sqlstate or "")[:2] not in (*ROWS_IN_THE_WAY, "55", "0A"):
+                change = appeaser.appease(error)
+                if change is None:
                     raise
-                refused.append(f"the migration itself fails on generated rows: {_message(error)}")
-                self._take_out(error if number < TRIES - 2 else None)
-        return refused
+                emptied += [f"the migration fails on any row of {name}: {_message(error)}" for name in change.emptied]
 
     def _run(self, sql: str, text: str | None) -> None:
         if text is not None:
@@ -140,15 +140,6 @@ class RowsHistory:
     def _counters(self) -> dict[str, int]:
         """Rows written per table, by this backend, not yet reported: earlier transactions may be among them."""
         return {name: int(count) for name, count in self.connection.execute(WRITTEN)}
-
-    def _take_out(self, error: psycopg.Error | None) -> None:
-        """Empty the table an error names; without one, all tables."""
-        names = list(self._tables(None))
-        if error is not None and error.diag.table_name:
-            named = f"{_ident(error.diag.schema_name or 'public')}.{_ident(error.diag.table_name)}"
-            names = [name for name in names if _plain(name) == _plain(named)] or names
-        if names:
-            self.connection.execute(f"TRUNCATE {', '.join(names)} CASCADE")
 
     def _down(self, proof: SchemaProof, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]) -> tuple[str, list[str]]:
         """Try the way back on the rows: (what blocked it, tables that differ though nothing was predicted)."""
@@ -220,14 +211,6 @@ def _concerned(proof: SchemaProof, predicted: tuple[Loss, ...]) -> set[str]:
         if table := next((t for t in by_name if loss.object == t or loss.object.startswith(f"{t}.")), None):
             names.add(table)
     return names
-
-
-def _ident(name: str) -> str:
-    return ident(name)
-
-
-def _plain(name: str) -> str:
-    return name.replace('"', "")
 
 
 def _message(error: psycopg.Error) -> str:

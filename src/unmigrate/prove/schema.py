@@ -46,11 +46,19 @@ def differences(wanted: Catalog, found: Catalog, keys: Iterable[Key] | None = No
             result.append(Difference(a, b))
         elif facts := frozenset(f for f in a.facts.keys() | b.facts.keys() if a.facts.get(f) != b.facts.get(f)):
             result.append(Difference(a, b, facts))
+    whole = {d.wanted.key for d in result if d.wanted and not d.found} | {d.found.key for d in result if d.found and not d.wanted}
+    result = [d for d in result if not _part_of(d, whole)]
     for key in chosen:  # a survivor must bear its own name: others speak of it by identity
         a, b = wanted.objects.get(key), found.objects.get(key)
         if a and b and a.name != b.name and not any(d.wanted in (a, b) or d.found in (a, b) for d in result):
             result.append(Difference(a, b, frozenset({"name"})))
     return result
+
+
+def _part_of(difference: Difference, whole: set[Key]) -> bool:
+    """Whether a table that is missing or left over already tells of this part of it."""
+    o = difference.found if difference.wanted is None else difference.wanted if difference.found is None else None
+    return o is not None and o.parent is not None and Key(o.parent.catalog, o.parent.oid) in whole
 
 
 def order_changed(wanted: Catalog, found: Catalog, keys: Iterable[Key]) -> list[str]:

@@ -28,11 +28,11 @@ class Workspace:
         template = self.pool.find_template(key)
         return self.prepare(self.pool.connect(self.pool.create(template))) if template else None
 
-    def keep(self, connection: psycopg.Connection[Any], key: str) -> None:
-        """Keep this connection's database under `key` for later runs; the connection is closed."""
+    def keep(self, connection: psycopg.Connection[Any], key: str) -> bool:
+        """Keep this connection's database under `key` for later runs, if it can be; the connection is closed."""
         database = connection.info.dbname
         connection.close()
-        self.pool.keep_template(database, key)
+        return self.pool.keep_template(database, key)
 
     def fresh(self) -> psycopg.Connection[Any]:
         """A new database at the beginning of the history. Raises UsageError if the set-up fails."""

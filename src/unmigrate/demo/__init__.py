@@ -1,0 +1,1 @@
+"""The demonstration: a story told with the real commands on an embedded server."""
