@@ -1,0 +1,190 @@
+"""Bad input: one line of what is wrong, what to do, the right exit status, nothing changed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from tests.support import SCHEMA, deploy, record, write_project
+from unmigrate.cli.main import main
+from unmigrate.scratch.pool import Pool
+
+SCRIPTS = [("1_init", 'CREATE TABLE "User" (id int PRIMARY KEY, email text)'), ("2_more", 'ALTER TABLE "User" ADD COLUMN name text')]
+
+
+@pytest.fixture(autouse=True)
+def _no_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return write_project(tmp_path / "app", SCRIPTS)
+
+
+@pytest.fixture
+def url(pool: Pool) -> Iterator[str]:
+    from tests.oracle.conftest import _url
+
+    name = pool.create()
+    with pool.connect(name) as connection:
+        deploy(connection, SCRIPTS)
+    yield _url(pool.conninfo(name))
+    pool.drop(name)
+
+
+def run(*words: object) -> tuple[int, str]:
+    """(exit status, everything printed)."""
+    texts = [str(w) for w in words]
+    with CliRunner().isolation() as (out, err, _):
+        status = main(texts)
+        printed = out.getvalue().decode() + err.getvalue().decode()
+    return status, printed
+
+
+def check(status: int, code: str, *words: object) -> str:
+    got, printed = run(*words)
+    assert (got, f"[{code}]" in printed) == (status, True), printed
+    assert "Traceback" not in printed
+    return printed
+
+
+def connect(url: str) -> psycopg.Connection[Any]:
+    from unmigrate.prisma.url import connect, parse_url
+
+    return connect(parse_url(url))
+
+
+def test_not_a_prisma_project(tmp_path: Path) -> None:
+    check(2, "not-a-project", "plan", "--project", tmp_path)
+
+
+def test_another_provider(tmp_path: Path) -> None:
+    write_project(tmp_path / "app", SCRIPTS, SCHEMA.replace("postgresql", "mysql"))
+    check(3, "provider", "plan", "--project", tmp_path / "app")
+
+
+def test_no_server(project: Path) -> None:
+    check(4, "unreachable", "status", "--project", project, "--url", "postgresql://me:secret@127.0.0.1:1/app")
+
+
+def test_no_secret_is_printed(project: Path) -> None:
+    _, printed = run("status", "--project", project, "--url", "postgresql://me:s3cr3t@127.0.0.1:1/app")
+    assert "s3cr3t" not in printed
+
+
+def test_no_url(project: Path) -> None:
+    check(2, "no-url", "status", "--project", project)
+
+
+def test_not_utf8(project: Path) -> None:
+    (project / "prisma/migrations/2_more/migration.sql").write_bytes(b"-- \xff\xfe\nSELECT 1;")
+    check(2, "not-utf8", "plan", "--project", project)
+
+
+def test_sql_that_fails_on_scratch(project: Path) -> None:
+    (project / "prisma/migrations/2_more/migration.sql").write_text("ALTER TABLE nothing ADD COLUMN x int")
+    printed = check(4, "replay", "plan", "--project", project, "--last", "1")
+    assert "nothing" in printed
+
+
+def test_sql_that_does_not_parse(project: Path) -> None:
+    (project / "prisma/migrations/2_more/migration.sql").write_text("ALTER TABEL x")
+    check(4, "replay", "plan", "--project", project)
+
+
+def test_template_placeholders(project: Path) -> None:
+    (project / "prisma/migrations/2_more/migration.sql").write_text("{{ statements }}\n")
+    status, printed = run("plan", "--project", project)
+    assert status == 2
+    assert "placeholder" in printed
+
+
+def test_steps_in_typescript(project: Path) -> None:
+    folder = project / "prisma/migrations/3_code"
+    folder.mkdir()
+    (folder / "migration.ts").write_text("export {}")
+    status, printed = run("plan", "--project", project)
+    assert status == 2
+    assert "3_code" in printed
+
+
+def test_an_unknown_name(project: Path, url: str) -> None:
+    check(2, "unknown-migration", "rollback", "9_nothing", "--project", project, "--url", url, "--yes")
+
+
+def test_not_the_last_one(project: Path, url: str) -> None:
+    printed = check(3, "not-last", "rollback", "1_init", "--project", project, "--url", url, "--yes")
+    assert "2_more" in printed
+
+
+def test_more_than_there_are(project: Path, url: str) -> None:
+    check(2, "count", "rollback", "--last", "7", "--project", project, "--url", url, "--yes")
+
+
+def test_an_edited_migration(project: Path, url: str) -> None:
+    (project / "prisma/migrations/2_more/migration.sql").write_text('ALTER TABLE "User" ADD COLUMN other text')
+    check(3, "edited", "rollback", "--project", project, "--url", url, "--yes")
+
+
+def test_a_database_ahead_of_the_folder(project: Path, url: str) -> None:
+    with connect(url) as connection:
+        record(connection, "9_elsewhere", "SELECT 1")
+    check(3, "ahead", "rollback", "--project", project, "--url", url, "--yes")
+
+
+def test_a_wrong_schema_in_the_url(project: Path, url: str) -> None:
+    check(3, "no-ledger", "status", "--project", project, "--url", url + "&schema=elsewhere")
+
+
+def test_nobody_to_say_yes(project: Path, url: str) -> None:
+    check(3, "no-terminal", "rollback", "--project", project, "--url", url)
+
+
+def test_yes_does_not_accept_loss(project: Path, url: str) -> None:
+    with connect(url) as connection:
+        connection.execute("INSERT INTO \"User\" VALUES (1, 'a', 'b')")
+    check(3, "loss", "rollback", "--project", project, "--url", url, "--yes")
+
+
+def test_a_plan_that_was_edited(project: Path, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    run("plan", "--project", project, "--url", url, "--out", file)
+    file.write_text(file.read_text().replace("DROP COLUMN name", "DROP COLUMN email"))
+    check(2, "plan-file", "rollback", "--plan", file, "--project", project, "--url", url, "--yes")
+
+
+def test_a_plan_after_the_database_moved_on(project: Path, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    run("plan", "--project", project, "--url", url, "--out", file)
+    with connect(url) as connection:
+        record(connection, "3_later", "SELECT 1")
+    check(3, "moved-on", "rollback", "--plan", file, "--project", project, "--url", url, "--yes")
+
+
+def test_a_plan_file_is_carried_out(project: Path, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    run("plan", "--project", project, "--url", url, "--out", file)
+    status, printed = run("rollback", "--plan", file, "--project", project, "--url", url, "--yes")
+    assert status == 0, printed
+    assert run("status", "--project", project, "--url", url)[0] == 1  # the folder still ships it
+
+
+def test_the_scratch_server_must_not_be_the_target(project: Path, url: str) -> None:
+    status, printed = run("plan", "--project", project, "--url", url, "--scratch", url)
+    assert status in (0, 1, 3, 4), printed
+    with connect(url) as connection:
+        row = connection.execute("select count(*) from _prisma_migrations").fetchone()
+    assert row == (2,)
+
+
+def test_help_of_every_command_has_an_example() -> None:
+    from unmigrate.cli.main import COMMANDS
+
+    for name in COMMANDS:
+        status, printed = run(name, "--help")
+        assert status == 0
+        assert f"unmigrate {name}" in printed.split("Example:", 1)[1], name
