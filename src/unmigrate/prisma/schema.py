@@ -3,6 +3,8 @@
 Only what PostgreSQL can show is kept; relation fields stay among the fields, told apart by `is_relation`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +12,6 @@ from typing import Literal
 
 from unmigrate.errors import UsageError
 from unmigrate.prisma.syntax import Attribute, Block, Call, Line, Value, parse_blocks, problem
-
-SCALARS = frozenset({"String", "Boolean", "Int", "BigInt", "Float", "Decimal", "DateTime", "Json", "Bytes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Field:
     list: bool
     unsupported: str | None
     native: Attribute | None
-    default: "Value | None"
+    default: Value | None
     id: bool
     unique: bool
     updated_at: bool
@@ -76,14 +76,19 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Enum:
-    """An enum: its type's name and labels in the database."""
+    """An enum: its type's name and labels in the database. values: the names of the labels in the file, in the same order."""
 
     name: str
     type: str
     schema: str | None
     labels: tuple[str, ...]
+    values: tuple[str, ...]
     file: Path
     line: int
+
+    def label(self, value: str) -> str:
+        """The label of one of the file's values."""
+        return dict(zip(self.values, self.labels, strict=True)).get(value, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,4 +221,5 @@ def _field(block: Block, line: Line) -> Field:
 def _enum(block: Block) -> Enum:
     labels = tuple(_text(_attribute(line.attributes, "map")) or line.name for line in block.lines)
     name = _text(_attribute(block.attributes, "map")) or block.name
-    return Enum(block.name, name, _text(_attribute(block.attributes, "schema")), labels, block.file, block.line)
+    values = tuple(line.name for line in block.lines)
+    return Enum(block.name, name, _text(_attribute(block.attributes, "schema")), labels, values, block.file, block.line)

@@ -4,6 +4,8 @@ Lenient where Prisma is strict (`prisma validate` is for that), exact about what
 the line of everything.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,9 +37,9 @@ class Call:
     """name(arguments): now(), dbgenerated("..."), title(ops: raw("..."), sort: Desc)."""
 
     name: str
-    arguments: "tuple[tuple[str, Value], ...]"
+    arguments: tuple[tuple[str, Value], ...]
 
-    def get(self, name: str, position: int | None = None) -> "Value | None":
+    def get(self, name: str, position: int | None = None) -> Value | None:
         return argument(self.arguments, name, position)
 
 
@@ -53,7 +55,7 @@ class Attribute:
     arguments: tuple[tuple[str, Value], ...]
     line: int
 
-    def get(self, name: str, position: int | None = None) -> "Value | None":
+    def get(self, name: str, position: int | None = None) -> Value | None:
         """The argument of this name, or the unnamed one at this position."""
         return argument(self.arguments, name, position)
 
@@ -66,7 +68,7 @@ class Line:
     type: str
     marks: str
     unsupported: str | None
-    value: "Value | None"
+    value: Value | None
     attributes: tuple[Attribute, ...]
     line: int
 
@@ -89,7 +91,7 @@ class _Token(NamedTuple):
     line: int
 
 
-def argument(arguments: tuple[tuple[str, Value], ...], name: str, position: int | None) -> "Value | None":
+def argument(arguments: tuple[tuple[str, Value], ...], name: str, position: int | None) -> Value | None:
     for key, value in arguments:
         if key == name:
             return value
