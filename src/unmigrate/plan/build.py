@@ -8,11 +8,11 @@ from typing import Any
 from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.model import Catalog, Key
 from unmigrate.errors import EnvironmentProblem, RefusedError, UsageError
+from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import InverseStep
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.plan.checks import checks
 from unmigrate.plan.locks import locks
-from unmigrate.plan.losses import losses
 from unmigrate.plan.model import Lock, Loss, Plan, Step, Verdict
 from unmigrate.plan.options import options
 from unmigrate.prisma.migrations import Migration

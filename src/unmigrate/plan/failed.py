@@ -14,9 +14,9 @@ from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.observer import Delta
 from unmigrate.errors import RefusedError
+from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import InverseStep
 from unmigrate.plan.locks import locks
-from unmigrate.plan.losses import losses
 from unmigrate.plan.model import Plan, Step, Verdict
 from unmigrate.plan.options import options
 from unmigrate.prisma.migrations import Migration

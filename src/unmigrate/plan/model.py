@@ -9,6 +9,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from unmigrate.inverse.model import Loss
+
+__all__ = ["Blocker", "Check", "Lock", "Loss", "Option", "Phase", "Plan", "PlanFormatError", "Step", "Verdict", "from_json"]
+
 PLAN_VERSION = 1
 
 Phase = Literal["prepare", "switch", "finish"]
@@ -28,23 +32,6 @@ class Step:
     object: str
     undoes: str = ""
     transactional: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """What the rollback cannot bring back or will take away.
-
-    object: "schema.table" or "schema.table.column". kind: "column" and "table" were dropped by the migration (their old values are
-    gone already); "added column" and "added table" hold values written since, which the rollback removes (they are copied to the
-    vault first); "values" were changed by the migration's own UPDATE, DELETE, INSERT or by a conversion.
-    rows: affected rows on the target, None if not counted.
-    """
-
-    migration: str
-    object: str
-    kind: Literal["column", "table", "added column", "added table", "values"]
-    reason: str
-    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import psycopg
 
 from unmigrate.catalog.sqltext import ident
-from unmigrate.plan.losses import losses
-from unmigrate.plan.model import Loss
+from unmigrate.inverse.losses import losses
+from unmigrate.inverse.model import Loss
 from unmigrate.prove.history import SchemaProof
 from unmigrate.scratch.appease import Appeaser
 from unmigrate.scratch.contents import TableContents, contents

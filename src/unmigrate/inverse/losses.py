@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
-from unmigrate.plan.model import Loss
+from unmigrate.inverse.model import Loss
 from unmigrate.sql.writes import Write, identifiers, may_write, writes
 
 # type before -> types whose values all came from it and go back to the same value (both casts are exact)
