@@ -1,7 +1,18 @@
-"""The ledger: Prisma's table _prisma_migrations, and what its rows mean."""
+"""The ledger: Prisma's table _prisma_migrations, what its rows mean, and what Prisma's commands will say of them.
+
+It lives in the schema of the URL's ?schema=. A name may have several rows, so all that is said here is said of a name, not of a row:
+
+    rows of a name                                        state         prisma migrate deploy
+    none                                                  pending       applies it
+    one with neither finished_at nor rolled_back_at       failed        stops before anything else (P3009)
+    one with finished_at and without rolled_back_at       applied       leaves it
+    only such with rolled_back_at                         rolled-back   applies it, as a second row
+
+The first line that holds counts, from `failed` on. Checksums play no part in it: only `migrate dev` looks at them.
+"""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +21,8 @@ from typing import Any, Literal
 import psycopg
 
 from unmigrate.errors import EnvironmentProblem
-from unmigrate.prisma.migrations import Migration, checksum_matches, locale_key
+from unmigrate.prisma.migrations import Migration
+from unmigrate.prisma.order import order_key
 from unmigrate.prisma.url import quoted
 
 TABLE = "_prisma_migrations"
@@ -51,66 +63,104 @@ class MigrationState:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What `prisma migrate status` will say: its exit code, and the gist in our words."""
+    """What a Prisma command will say: its exit code, the gist in our words, the names it speaks of, its error code if it has one."""
 
     exit_code: int
     text: str
+    names: tuple[str, ...] = ()
+    code: str = ""
 
 
 def read_ledger(connection: psycopg.Connection[Any], schema: str) -> tuple[LedgerRow, ...] | None:
     """All rows, oldest first; None where there is no ledger table in this schema."""
     table = f"{quoted(schema)}.{quoted(TABLE)}"
-    found = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
-    if not found or not found[0]:
-        return None
+    columns = ", ".join(LedgerRow.__dataclass_fields__)
     try:
-        rows = connection.execute(
-            "select id, checksum, finished_at, migration_name, logs, rolled_back_at, started_at, applied_steps_count "
-            f"from {table} order by started_at, id"
-        )
+        found = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
+        if not found or not found[0]:
+            return None
+        rows = connection.execute(f"select {columns} from {table} order by started_at, id").fetchall()
     except psycopg.errors.InsufficientPrivilege as error:
-        remedy = f"GRANT SELECT, DELETE ON {table} to the role that connects"
+        remedy = f"GRANT USAGE ON SCHEMA {quoted(schema)}, and SELECT, DELETE ON {table}, to the role that connects"
         raise EnvironmentProblem("the ledger may not be read", code="privilege", remedy=remedy) from error
+    except psycopg.errors.UndefinedColumn as error:
+        message = f"{table} is not a ledger of Prisma Migrate: {error.diag.message_primary}"
+        raise EnvironmentProblem(message, code="ledger", remedy="check ?schema= in the URL") from error
     return tuple(LedgerRow(*row) for row in rows)
 
 
 def states(migrations: Sequence[Migration], rows: Sequence[LedgerRow]) -> tuple[MigrationState, ...]:
     """The state of every name that folder or ledger know, in Prisma's order."""
     folder = {m.name: m for m in migrations}
-    names = sorted(folder.keys() | {r.migration_name for r in rows}, key=locale_key)
-    return tuple(_state(name, folder.get(name), tuple(r for r in rows if r.migration_name == name)) for name in names)
+    grouped: dict[str, list[LedgerRow]] = {name: [] for name in folder}
+    for row in rows:
+        grouped.setdefault(row.migration_name, []).append(row)
+    return tuple(_state(name, folder.get(name), tuple(grouped[name])) for name in sorted(grouped, key=order_key))
 
 
 def _state(name: str, migration: Migration | None, rows: tuple[LedgerRow, ...]) -> MigrationState:
-    live = [r for r in rows if r.rolled_back_at is None]
-    if any(r.finished_at is None for r in live):
-        state: State = "failed"
+    live = [row for row in rows if row.rolled_back_at is None]
+    state: State
+    if any(row.finished_at is None for row in live):
+        state = "failed"
     elif live:
         state = "applied"
     else:
         state = "rolled-back" if rows else "pending"
-    edited = False
-    if migration is not None and live:
-        raw = (migration.folder / "migration.sql").read_bytes()
-        edited = not any(checksum_matches(r.checksum, raw) for r in live)
+    edited = migration is not None and bool(live) and not any(migration.matches(row.checksum) for row in live)
     return MigrationState(name, state, edited, migration is None, rows)
 
 
-def predict_status(found: Sequence[MigrationState], *, minor: tuple[int, int] = (7, 9)) -> Prediction:
-    """What `prisma migrate status` will say. minor: Prisma's version; up to 7.8 a rolled-back migration hides as up to date."""
-    pending = [s.name for s in found if s.state == "pending" or (s.state == "rolled-back" and not s.missing_folder and minor >= (7, 9))]
-    failed = [s.name for s in found if s.state == "failed"]
+def predict_status(found: Sequence[MigrationState], *, minor: tuple[int, int] = (7, 9), ledger: bool = True) -> Prediction:
+    """What `prisma migrate status` will say.
+
+    minor: Prisma's version, as up to 7.8 a rolled-back migration passes for applied; ledger: whether there is a ledger table. It is
+    silent about edited files, and about names that the folder lacks unless something is pending; a failed one hides behind a pending.
+    """
+    waiting = ("pending", "rolled-back") if minor >= (7, 9) else ("pending",)
+    pending = _names(s for s in found if s.state in waiting and not s.missing_folder)
     if pending:
-        return Prediction(1, f"not yet applied: {', '.join(pending)}")
-    if failed:
-        return Prediction(1, f"failed: {', '.join(failed)}")
+        return Prediction(1, f"not yet applied: {', '.join(pending)}", pending)
+    if not ledger:
+        return Prediction(1, "the database is not managed by Prisma Migrate")
+    if failed := _names(s for s in found if s.state == "failed"):
+        return Prediction(1, f"failed: {', '.join(failed)}", failed)
     return Prediction(0, "database schema is up to date")
 
 
+def predict_deploy(found: Sequence[MigrationState]) -> Prediction:
+    """What `prisma migrate deploy` will do, if the migrations themselves succeed: P3009, apply these names, or nothing."""
+    if failed := _names(s for s in found if s.state == "failed"):
+        return Prediction(1, f"refuses because of failed migrations (P3009): {', '.join(failed)}", failed, "P3009")
+    if pending := _names(s for s in found if s.state in ("pending", "rolled-back") and not s.missing_folder):
+        return Prediction(0, f"applies {', '.join(pending)}", pending)
+    return Prediction(0, "has nothing to apply")
+
+
+def predict_resolve(found: Sequence[MigrationState], name: str) -> Prediction:
+    """What `prisma migrate resolve --rolled-back NAME` will say: the step of the usual runbook, which works for failed migrations only."""
+    state = next((s for s in found if s.name == name), None)
+    if state is None or not state.rows:
+        return Prediction(1, f"{name} was never applied to the database (P3011)", (name,), "P3011")
+    if state.state == "failed":
+        return Prediction(0, f"marks {name} as rolled back", (name,))
+    if all(row.finished_at is not None for row in state.rows):
+        return Prediction(1, f"{name} cannot be rolled back because it is not in a failed state (P3012)", (name,), "P3012")
+    return Prediction(0, f"says that {name} is marked as rolled back, and changes nothing", (name,))
+
+
+def _names(found: Iterable[MigrationState]) -> tuple[str, ...]:
+    return tuple(s.name for s in found)
+
+
 def delete_rows(connection: psycopg.Connection[Any], schema: str, names: Sequence[str]) -> int:
-    """Take the rows of these names out: the one correction that every version of Prisma reads right. Archive them first."""
+    """Take all rows of these names out: the one correction that every version of Prisma reads right. Archive them first."""
     table = f"{quoted(schema)}.{quoted(TABLE)}"
-    return connection.execute(f"delete from {table} where migration_name = any (%s)", [list(names)]).rowcount
+    try:
+        return connection.execute(f"delete from {table} where migration_name = any (%s)", [list(names)]).rowcount
+    except psycopg.errors.InsufficientPrivilege as error:
+        remedy = f"GRANT DELETE ON {table} to the role that connects"
+        raise EnvironmentProblem("the ledger may not be changed", code="privilege", remedy=remedy) from error
 
 
 @contextmanager
