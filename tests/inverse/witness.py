@@ -37,7 +37,7 @@ def _tool(pool: Pool, name: str) -> str:
 def _commands(text: str) -> list[str]:
     """The dump without its comments, its session settings and its random restrict key."""
     kept = [line for line in text.splitlines() if line and not re.match(r"--|\\|SET |SELECT pg_catalog\.set_config", line)]
-    return [command for command in "\n".join(kept).split(";\n") if command]
+    return [command for command in ("\n".join(kept) + "\n").split(";\n") if command]
 
 
 def _unordered(commands: list[str]) -> list[str]:

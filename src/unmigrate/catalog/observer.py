@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 
-from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.read import read_catalog, read_objects
 from unmigrate.catalog.touched import Counts, Touched, catalog_oids, read_counts, read_touched

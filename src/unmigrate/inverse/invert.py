@@ -12,7 +12,7 @@ from unmigrate.catalog.kinds import KINDS, other
 from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.kinds.enum import renamed_labels
 from unmigrate.catalog.kinds.sequence import owned_by
-from unmigrate.catalog.model import Catalog, Key, Object
+from unmigrate.catalog.model import Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.inverse import retype
 from unmigrate.inverse.dependents import Dependents

@@ -33,7 +33,8 @@ class Statement:
 @lru_cache(maxsize=64)
 def split(sql: str) -> tuple[Statement, ...]:
     """The statements of a script. Raises ScriptError."""
-    from pglast import parse_sql, split as slices
+    from pglast import parse_sql
+    from pglast import split as slices
     from pglast.parser import ParseError
 
     try:

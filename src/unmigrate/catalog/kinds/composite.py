@@ -1,29 +1,36 @@
 """Composite types (CREATE TYPE ... AS), keyed by their pg_class row."""
 
+from typing import Any
+
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
 from unmigrate.catalog.kinds.enum import rename_type
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
 
+COLLATE = """case when a.attcollation <> y.typcollation then (select format(' COLLATE %I.%I', cn.nspname, co.collname)
+        from pg_collation co join pg_namespace cn on cn.oid = co.collnamespace where co.oid = a.attcollation) end"""
+
 QUERY = f"""
 select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
   jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
-    'attributes', (select jsonb_agg(jsonb_build_array(quote_ident(a.attname), format_type(a.atttypid, a.atttypmod)) order by a.attnum)
-      from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+    'attributes', (select jsonb_agg(jsonb_build_array(quote_ident(a.attname), concat(format_type(a.atttypid, a.atttypmod), {COLLATE}),
+        {comment_json('pg_class', 'c.oid', 'a.attnum')}) order by a.attnum)
+      from pg_attribute a join pg_type y on y.oid = a.atttypid where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     'acl', {acl_json('t.typacl', 'T', 't.typowner')}, 'comment', {comment_json('pg_type', 't.oid')}),
-  jsonb_build_object('attributes', (select jsonb_agg(jsonb_build_array(a.attnum, a.attname, a.atttypid, a.atttypmod) order by a.attnum)
+  jsonb_build_object('schema', c.relnamespace::text, 'attributes', (select jsonb_agg(jsonb_build_array(a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, {comment_json('pg_class', 'c.oid', 'a.attnum')}) order by a.attnum)
       from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_type t on t.oid = c.reltype
 where c.relkind = 'c' and {user_schema()} and {not_member('pg_type', 't.oid')} and {{where}}"""
 
 
 def create(composite: Object, catalog: Catalog) -> Statements:
-    attributes = ", ".join(f"{name} {type_}" for name, type_ in composite.facts["attributes"] or [])
+    attributes = ", ".join(f"{name} {type_}" for name, type_, _ in composite.facts["attributes"] or [])
     what = f"TYPE {composite.name}"
     statements = [f"CREATE {what} AS ({attributes})", *grant_sql(what, None, composite.facts["acl"])]
     if composite.facts["comment"] is not None:
         statements.append(comment_sql(what, composite.facts["comment"]))
-    return statements
+    commented = [(name, comment) for name, _, comment in composite.facts["attributes"] or [] if comment is not None]
+    return statements + [comment_sql(f"COLUMN {composite.name}.{name}", comment) for name, comment in commented]
 
 
 def drop(composite: Object) -> Statements:
@@ -43,21 +50,24 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
 
 
 def _attributes(what: str, now: Object, wanted: Object) -> Statements:
-    before = {number: (name, type_) for (number, *_), (name, type_) in _numbered(wanted)}
-    after = {number: (name, type_) for (number, *_), (name, type_) in _numbered(now)}
+    before = {number: tuple(attribute) for (number, *_), attribute in _numbered(wanted)}
+    after = {number: tuple(attribute) for (number, *_), attribute in _numbered(now)}
     statements = [f"ALTER {what} DROP ATTRIBUTE {after[n][0]}" for n in after if n not in before]
-    for number, (name, type_) in before.items():
+    for number, (name, type_, comment) in before.items():
         if number not in after:
             statements.append(f"ALTER {what} ADD ATTRIBUTE {name} {type_}")
+            statements += [comment_sql(f"COLUMN {wanted.name}.{name}", comment)] if comment is not None else []
             continue
         if after[number][0] != name:
             statements.append(f"ALTER {what} RENAME ATTRIBUTE {after[number][0]} TO {name}")
         if after[number][1] != type_:
             statements.append(f"ALTER {what} ALTER ATTRIBUTE {name} TYPE {type_}")
+        if after[number][2] != comment:
+            statements.append(comment_sql(f"COLUMN {wanted.name}.{name}", comment))
     return statements
 
 
-def _numbered(composite: Object) -> list[tuple[list[int], list[str]]]:
+def _numbered(composite: Object) -> list[tuple[list[Any], list[Any]]]:
     return list(zip(composite.raw["attributes"] or [], composite.facts["attributes"] or [], strict=True))
 
 

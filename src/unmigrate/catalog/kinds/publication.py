@@ -6,7 +6,7 @@ from unmigrate.catalog.sqltext import comment_json, comment_sql
 
 QUERY = f"""
 select p.oid, 0, quote_ident(p.pubname), null, null::oid, 0,
-  jsonb_build_object('all_tables', p.puballtables, 'via_root', p.pubviaroot,
+  jsonb_build_object('label', quote_ident(p.pubname), 'all_tables', p.puballtables, 'via_root', p.pubviaroot,
     'publish', concat_ws(', ', case when p.pubinsert then 'insert' end, case when p.pubupdate then 'update' end,
       case when p.pubdelete then 'delete' end, case when p.pubtruncate then 'truncate' end),
     'tables', (select jsonb_agg(t order by t) from (select concat(r.prrelid::regclass,
@@ -15,6 +15,7 @@ select p.oid, 0, quote_ident(p.pubname), null, null::oid, 0,
       from pg_publication_rel r where r.prpubid = p.oid) q),
     'schemas', (select jsonb_agg(quote_ident(n.nspname) order by n.nspname) from pg_publication_namespace s
       join pg_namespace n on n.oid = s.pnnspid where s.pnpubid = p.oid),
+    'generated', to_jsonb(p) ->> 'pubgencols',
     'comment', {comment_json('pg_publication', 'p.oid')}),
   jsonb_build_object('tables', (select md5(string_agg(concat_ws('|', r.prrelid, r.prattrs, r.prqual), ',' order by r.prrelid))
       from pg_publication_rel r where r.prpubid = p.oid))
@@ -27,6 +28,7 @@ def create(publication: Object, catalog: Catalog) -> Statements:
     parts += [f"TABLES IN SCHEMA {', '.join(f['schemas'])}"] if f["schemas"] else []
     target = " FOR ALL TABLES" if f["all_tables"] else (f" FOR {', '.join(parts)}" if parts else "")
     root = ", publish_via_partition_root = true" if f["via_root"] else ""
+    root += ", publish_generated_columns = stored" if f["generated"] == "s" else ""
     statements = [f"CREATE PUBLICATION {publication.name}{target} WITH (publish = '{f['publish']}'{root})"]
     if f["comment"] is not None:
         statements.append(comment_sql(f"PUBLICATION {publication.name}", f["comment"]))

@@ -12,7 +12,7 @@ select p.oid, 0, format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proa
     'late', p.prosqlbody is not null or exists (select from pg_type t where t.typtype = 'c'
       and (t.oid = any (p.proargtypes || p.prorettype) or t.typarray = any (p.proargtypes || p.prorettype))),
     'acl', {acl_json('p.proacl', 'f', 'p.proowner')}, 'comment', {comment_json('pg_proc', 'p.oid')}),
-  jsonb_build_object('definition', md5(concat_ws('|', p.prosrc, p.probin, p.prosqlbody, p.proargtypes, p.proallargtypes, p.prorettype,
+  jsonb_build_object('schema', p.pronamespace::text, 'definition', md5(concat_ws('|', p.prosrc, p.probin, p.prosqlbody, p.proargtypes, p.proallargtypes, p.prorettype,
     p.proargnames, p.proargmodes, p.proargdefaults, p.provolatile, p.proparallel, p.prosecdef, p.proleakproof, p.proisstrict,
     p.procost, p.prorows, p.proconfig, p.prosupport, p.prolang, p.proretset)),
     'arguments', p.proargtypes::text, 'signature', md5(concat_ws('|', p.proargtypes, p.proallargtypes, p.prorettype, p.proargnames,

@@ -17,7 +17,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname),
     'cache', s.seqcache, 'cycle', s.seqcycle, 'persistence', c.relpersistence,
     'owned_by', (select format('%I.%I.%I', tn.nspname, t.relname, a.attname) {OWNER}),
     'acl', {acl_json('c.relacl', 's', 'c.relowner')}, 'comment', {comment_json('pg_class', 'c.oid')}),
-  jsonb_build_object('owned_by', (select concat(o.refobjid, '.', o.refobjsubid) {OWNER}))
+  jsonb_build_object('schema', c.relnamespace::text, 'owned_by', (select concat(o.refobjid, '.', o.refobjsubid) {OWNER}))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_sequence s on s.seqrelid = c.oid
 where c.relkind = 'S' and {user_schema()} and {not_member('pg_class', 'c.oid')} and {{where}}
   and not exists (select from pg_depend i where i.classid = 'pg_class'::regclass and i.objid = c.oid and i.deptype = 'i')"""

@@ -9,11 +9,14 @@ from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant
 PARENTS = """(select jsonb_agg({what} order by i.inhseqno) from pg_inherits i join pg_class p on p.oid = i.inhparent
       join pg_namespace pn on pn.oid = p.relnamespace where i.inhrelid = c.oid)"""
 
+OPTIONS = """(select jsonb_agg(o) from (select unnest(c.reloptions) o union all
+      select 'toast.' || unnest(tc.reloptions) from pg_class tc where tc.oid = c.reltoastrelid) q)"""
+
 QUERY = f"""
 select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
   jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname), 'relkind', c.relkind,
     'persistence', c.relpersistence, 'row_security', c.relrowsecurity, 'force_row_security', c.relforcerowsecurity,
-    'replica_identity', c.relreplident, 'options', c.reloptions,
+    'replica_identity', c.relreplident, 'options', {OPTIONS},
     'tablespace', (select quote_ident(spcname) from pg_tablespace where oid = c.reltablespace),
     'access_method', (select amname from pg_am where oid = c.relam and amname <> 'heap'),
     'of_type', case when c.reloftype <> 0 then format_type(c.reloftype, null) end,
@@ -22,7 +25,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
     'owner', case when c.relowner = (select datdba from pg_database where datname = current_database())
       then null else pg_get_userbyid(c.relowner) end,
     'acl', {acl_json('c.relacl', 'r', 'c.relowner')}, 'comment', {comment_json('pg_class', 'c.oid')}),
-  jsonb_build_object('partition_key', (select md5(concat(k.partattrs, k.partstrat, k.partclass, k.partcollation, k.partexprs))
+  jsonb_build_object('schema', c.relnamespace::text, 'partition_key', (select md5(concat(k.partattrs, k.partstrat, k.partclass, k.partcollation, k.partexprs))
       from pg_partitioned_table k where k.partrelid = c.oid),
     'partition_bound', md5(c.relpartbound::text), 'of_type', c.reloftype::text, 'parents', {PARENTS.format(what='i.inhparent')})
 from pg_class c join pg_namespace n on n.oid = c.relnamespace

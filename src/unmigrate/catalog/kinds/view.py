@@ -18,7 +18,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
       from pg_attribute a left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     'acl', {acl_json('c.relacl', 'r', 'c.relowner')}, 'comment', {comment_json('pg_class', 'c.oid')}),
-  jsonb_build_object('definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
+  jsonb_build_object('schema', c.relnamespace::text, 'definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = '{relkind}' and {user_schema()} and {not_member('pg_class', 'c.oid')} and {{where}}"""
 
