@@ -50,5 +50,11 @@ def test_every_room_stands_in_the_table() -> None:
 
 def test_nothing_is_allowed_that_nobody_uses() -> None:
     used = imports()
-    idle = [f"{room} → {other}" for room, uses in table().items() if "everything" not in uses for other in uses if other not in {u for u, _ in used.get(room, set())}]
+    idle = [
+        f"{room} → {other}"
+        for room, uses in table().items()
+        if "everything" not in uses
+        for other in uses
+        if other not in {u for u, _ in used.get(room, set())}
+    ]
     assert not idle

@@ -1,11 +1,11 @@
 """The one error tree. Each error is one line for a person, with a code, an exit status and a remedy.
 
-    UnmigrateError
-     ├── UsageError           2  the command was asked for something that cannot be meant
-     ├── RefusedError         3  refused for safety: nothing was changed
-     ├── EnvironmentProblem   4  a server, a file or a privilege is missing: nothing was changed
-     ├── FailedError          5  it failed and was rolled back
-     └── PartialError         6  partly done; a rerun finishes it
+UnmigrateError
+ ├── UsageError           2  the command was asked for something that cannot be meant
+ ├── RefusedError         3  refused for safety: nothing was changed
+ ├── EnvironmentProblem   4  a server, a file or a privilege is missing: nothing was changed
+ ├── FailedError          5  it failed and was rolled back
+ └── PartialError         6  partly done; a rerun finishes it
 """
 
 

@@ -44,7 +44,9 @@ class Live:
         with self.connect() as connection:
             rows = connection.execute("select migration_name from _prisma_migrations where finished_at is not null").fetchall()
             post = connection.execute("select to_regclass('\"Post\"') is not null").fetchone()
-            mail = connection.execute("select count(*) from pg_attribute where attname = 'mail' and attrelid = '\"User\"'::regclass").fetchone()
+            mail = connection.execute(
+                "select count(*) from pg_attribute where attname = 'mail' and attrelid = '\"User\"'::regclass"
+            ).fetchone()
         seen = (("2_change",) in rows, bool(post and post[0]), bool(mail and mail[0]))
         return {(True, True, True): "old", (False, False, False): "new"}.get(seen, f"mixed {seen}")
 

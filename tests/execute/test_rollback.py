@@ -50,7 +50,7 @@ def test_a_loss_needs_consent(live: Live, plan: Plan, rollback: Run) -> None:
 
 def test_drift_is_refused_and_named(live: Live, plan: Plan, rollback: Run) -> None:
     with live.connect() as connection:
-        connection.execute('ALTER TABLE "User" ALTER COLUMN name SET DEFAULT \'x\'')
+        connection.execute("ALTER TABLE \"User\" ALTER COLUMN name SET DEFAULT 'x'")
     with pytest.raises(RefusedError, match=r'column public."User".name is different'):
         rollback(live, plan)
     assert live.state() == "old"
@@ -58,7 +58,7 @@ def test_drift_is_refused_and_named(live: Live, plan: Plan, rollback: Run) -> No
 
 def test_drift_of_others_stays_as_it_is(live: Live, plan: Plan, rollback: Run) -> None:
     with live.connect() as connection:
-        connection.execute("CREATE TABLE aside (id int); ALTER TABLE \"User\" ADD COLUMN extra int")
+        connection.execute('CREATE TABLE aside (id int); ALTER TABLE "User" ADD COLUMN extra int')
     rollback(live, plan)
     assert live.value("select to_regclass('aside') is not null")
     assert live.value("select count(*) from pg_attribute where attname = 'extra' and attrelid = '\"User\"'::regclass") == 1
@@ -66,7 +66,7 @@ def test_drift_of_others_stays_as_it_is(live: Live, plan: Plan, rollback: Run) -
 
 def test_rows_that_block_are_counted_and_named(live: Live, plan: Plan, rollback: Run) -> None:
     with live.connect() as connection:
-        connection.execute("UPDATE \"User\" SET role = 'OWNER' WHERE id < 4; UPDATE \"User\" SET nick = NULL WHERE id = 9")
+        connection.execute('UPDATE "User" SET role = \'OWNER\' WHERE id < 4; UPDATE "User" SET nick = NULL WHERE id = 9')
     with pytest.raises(RefusedError) as refusal:
         rollback(live, plan)
     assert refusal.value.code == "blocked"
@@ -160,7 +160,7 @@ def test_a_writer_loses_nothing_and_hardly_waits(live: Live, plan: Plan, rollbac
             while not stop.is_set():
                 began = time.monotonic()
                 try:
-                    connection.execute("INSERT INTO \"User\" (nick, " + _mail(connection) + ") VALUES ('w', 'w')")
+                    connection.execute('INSERT INTO "User" (nick, ' + _mail(connection) + ") VALUES ('w', 'w')")
                 except psycopg.errors.UndefinedColumn:
                     continue  # renamed between the question and the insert: nothing was written
                 longest[0] = max(longest[0], time.monotonic() - began)

@@ -91,5 +91,3 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, pool: Pool) -> Itera
 def _url(conninfo: str) -> str:
     parts = psycopg.conninfo.conninfo_to_dict(conninfo)
     return f"postgresql://{parts['user']}@localhost:{parts.get('port', 5432)}/{parts['dbname']}?host={quote(str(parts['host']), safe='')}"
-
-

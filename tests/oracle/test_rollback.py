@@ -39,7 +39,9 @@ def test_back_and_forth(rolled_back: Project) -> None:
 def test_a_failed_migration_is_undone_and_deploys_again(project: Project) -> None:
     file = project.root / "prisma" / "migrations" / MORE / "migration.sql"
     good = file.read_text()
-    file.write_text('BEGIN;\nCREATE TABLE "Half" ("id" SERIAL PRIMARY KEY);\nCOMMIT;\nINSERT INTO "User" ("id", "email") VALUES (1, NULL);\n')
+    file.write_text(
+        'BEGIN;\nCREATE TABLE "Half" ("id" SERIAL PRIMARY KEY);\nCOMMIT;\nINSERT INTO "User" ("id", "email") VALUES (1, NULL);\n'
+    )
     assert project.prisma("migrate", "deploy").exit_code == 1
     said = project.unmigrate("rollback", "--yes", "--accept-loss")
     assert said.exit_code == 0, said.text

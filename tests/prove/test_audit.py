@@ -7,7 +7,9 @@ from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.audit import Entry, audit
 from unmigrate.prove.workspace import Workspace
 
-TABLE = migration("1", "CREATE TABLE t (id int PRIMARY KEY, a text, n int NOT NULL DEFAULT 0); CREATE TABLE u (id int REFERENCES t ON DELETE CASCADE)")
+TABLE = migration(
+    "1", "CREATE TABLE t (id int PRIMARY KEY, a text, n int NOT NULL DEFAULT 0); CREATE TABLE u (id int REFERENCES t ON DELETE CASCADE)"
+)
 
 
 def run(work: Workspace, *migrations: Migration) -> Sequence[Entry]:

@@ -7,7 +7,9 @@ from unmigrate.inverse.replay import ReplayError
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.workspace import Workspace
 
-INIT = migration("1_init", 'CREATE TYPE "Role" AS ENUM (\'A\', \'B\'); CREATE TABLE "User" (id int PRIMARY KEY, email text, role "Role" DEFAULT \'A\');')
+INIT = migration(
+    "1_init", "CREATE TYPE \"Role\" AS ENUM ('A', 'B'); CREATE TABLE \"User\" (id int PRIMARY KEY, email text, role \"Role\" DEFAULT 'A');"
+)
 
 
 def prove(work: Workspace, sql: str, down: str | None = None) -> SchemaProof:
@@ -79,8 +81,10 @@ def test_a_lying_down_sql_is_not_believed(work: Workspace) -> None:
 
 
 def test_a_down_sql_that_proves_better_is_used(work: Workspace) -> None:
-    down = 'CREATE TABLE n (id int PRIMARY KEY, email text, role "Role" DEFAULT \'A\'); DROP TABLE "User"; ALTER TABLE n RENAME TO "User"; ' \
+    down = (
+        'CREATE TABLE n (id int PRIMARY KEY, email text, role "Role" DEFAULT \'A\'); DROP TABLE "User"; ALTER TABLE n RENAME TO "User"; '
         'ALTER TABLE "User" RENAME CONSTRAINT n_pkey TO "User_pkey"'
+    )
     proof = prove(work, 'ALTER TABLE "User" DROP COLUMN email', down)
     assert proof.handwritten is not None
 

@@ -34,8 +34,7 @@ class Object:
         return frozenset(
             fact
             for fact in self.facts.keys() | other.facts.keys()
-            if self.facts.get(fact) != other.facts.get(fact)
-            and (fact not in self.raw or self.raw[fact] != other.raw.get(fact))
+            if self.facts.get(fact) != other.facts.get(fact) and (fact not in self.raw or self.raw[fact] != other.raw.get(fact))
         )
 
 

@@ -4,18 +4,21 @@ The model is exact at the end of each `refresh`. `read_catalog` is the reference
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
+from unmigrate.catalog import prepared
+from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.read import read_catalog, read_objects
 from unmigrate.catalog.touched import Counts, Touched, catalog_oids, read_counts, read_touched
 
 DEPENDENTS = """
 with named (catalog, oid) as (
-  select * from unnest(%(catalogs)s::text[], %(oids)s::oid[])
+  select * from unnest($1, $2)
 ), target as (
   select catalog::regclass::oid cid, oid from named
   union select 'pg_type'::regclass, t.oid from named join pg_type t on t.typrelid = named.oid where catalog = 'pg_class'
@@ -66,7 +69,16 @@ class Observer:
 
     def reset(self) -> None:
         """Read everything anew."""
-        self.catalog = read_catalog(self._connection)
+        self._take(read_catalog(self._connection))
+
+    def _take(self, catalog: Catalog) -> None:
+        """Follow this catalog from now on; the two sets may know keys that are gone."""
+        self.catalog = catalog
+        self._sequences = frozenset(k for k, o in catalog.objects.items() if o.kind == "sequence")
+        self._columns: dict[int, frozenset[Key]] = {}
+        for key, o in catalog.objects.items():
+            if o.kind == "column":
+                self._columns[key.oid] = self._columns.get(key.oid, frozenset()) | {key}
 
     def begin(self) -> None:
         """Open a transaction that `refresh` can observe."""
@@ -114,14 +126,15 @@ class Observer:
         comments = touched.oids.get("comment", frozenset())
         uncommented = "pg_description" in touched.lossy
         wanted.pop("comment", None)
-        for key, o in self.catalog.objects.items():
-            if (
-                o.kind == "sequence"  # its owner stands in pg_depend alone
-                or o.kind in again
-                or key.oid in comments
-                or (uncommented and (o.facts.get("comment") is not None or o.kind.endswith("view")))
-            ):
-                wanted[o.kind].add(key.oid)
+        wanted["sequence"] |= {key.oid for key in self._sequences}  # their owners stand in pg_depend alone
+        if again or comments or uncommented:
+            for key, o in self.catalog.objects.items():
+                if (
+                    o.kind in again
+                    or key.oid in comments
+                    or (uncommented and (o.facts.get("comment") is not None or o.kind.endswith("view")))
+                ):
+                    wanted[o.kind].add(key.oid)
         return wanted
 
     def _read(self, wanted: dict[str, set[int]]) -> set[Key]:
@@ -130,20 +143,31 @@ class Observer:
             return set()
         found = {o.key: o for o in read_objects(self._connection, wanted)}
         changed: set[Key] = set()
-        for key in [k for k, o in self.catalog.objects.items() if k not in found and k.oid in wanted.get(o.kind, ())]:
+        for key in self._stale(wanted, found.keys()):
             changed |= self._forget(key)
         for key, o in found.items():
             if self.catalog.objects.get(key) != o:
                 self.catalog.objects[key] = o
                 changed.add(key)
+                if o.kind == "column":
+                    self._columns[key.oid] = self._columns.get(key.oid, frozenset()) | {key}
+                elif o.kind == "sequence":
+                    self._sequences |= {key}
         return changed
+
+    def _stale(self, wanted: dict[str, set[int]], found: Collection[Key]) -> list[Key]:
+        """What was to be read again and is not there any more."""
+        mine = self.catalog.objects
+        keys = {Key(KINDS[kind].catalog, oid) for kind, oids in wanted.items() if kind != "column" for oid in oids}
+        columns = [k for oid in wanted.get("column", ()) for k in self._columns.get(oid, ())]
+        return [k for k in (*keys, *columns) if k not in found and (o := mine.get(k)) is not None and k.oid in wanted.get(o.kind, ())]
 
     def _forget(self, key: Key) -> set[Key]:
         gone = {key} if self.catalog.objects.pop(key, None) else set()
         if key.catalog == "pg_class" and not key.sub:  # its columns go with it
-            for column in [k for k in self.catalog.objects if k.oid == key.oid and k.catalog == "pg_class"]:
-                self.catalog.objects.pop(column)
-                gone.add(column)
+            for column in self._columns.get(key.oid, ()):
+                if self.catalog.objects.pop(column, None):
+                    gone.add(column)
         return gone
 
     def _renamed(self, before: Catalog, keys: set[Key]) -> list[Object]:
@@ -153,12 +177,13 @@ class Observer:
     def _propagate(self, renamed: list[Object], before: Catalog) -> set[Key]:
         """Derived text of what speaks of a renamed object is read again."""
         if any(o.kind == "schema" for o in renamed):
-            self.catalog = read_catalog(self._connection)
+            self._take(read_catalog(self._connection))
             mine = self.catalog.objects
             return {k for k in before.objects.keys() | mine.keys() if before.objects.get(k) != mine.get(k)}
         wanted: dict[str, set[int]] = defaultdict(set)
-        parameters = {"catalogs": [o.key.catalog for o in renamed], "oids": [o.key.oid for o in renamed]}
-        dependents = {(catalog, oid) for catalog, oid in self._connection.execute(DEPENDENTS, parameters)}
+        arguments = f"{prepared.array(o.key.catalog for o in renamed)}, {prepared.array(o.key.oid for o in renamed)}"
+        (rows,) = prepared.run(self._connection, [prepared.Call(DEPENDENTS, "text[], oid[]", arguments)])
+        dependents = {(catalog, oid) for catalog, oid in rows}
         tables = {o.key.oid for o in renamed if o.key.catalog == "pg_class"}
         wanted["column"] |= tables
         for key, o in self.catalog.objects.items():

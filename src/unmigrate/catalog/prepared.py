@@ -3,8 +3,8 @@
 Planning our catalog queries costs more than running them, and psycopg forgets what it prepared at every ROLLBACK; PREPARE does not.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -12,21 +12,28 @@ import psycopg
 _prepared: "WeakKeyDictionary[psycopg.Connection[Any], dict[str, str]]" = WeakKeyDictionary()
 
 
-def run(connection: psycopg.Connection[Any], calls: Sequence[tuple[str, str]], *, enter: str = "", leave: str = "") -> list[list[Any]]:
-    """Rows of each call (statement with $1, literal for $1 with its type, "" for none), all in one simple query.
+class Call(NamedTuple):
+    """A statement with $1, $2, ...; the types of these, and literals for them, comma-separated ("" for none)."""
+
+    sql: str
+    types: str = ""
+    arguments: str = ""
+
+
+def run(connection: psycopg.Connection[Any], calls: Sequence[Call], *, enter: str = "", leave: str = "") -> list[list[Any]]:
+    """Rows of each call, all in one simple query.
 
     enter and leave: statements around them, each with one result that is dropped.
     """
     known = _prepared.setdefault(connection, {})
     parts = [enter] if enter else []
     skip = []
-    for sql, argument in calls:
+    for sql, types, arguments in calls:
         if sql not in known:
             known[sql] = f"unmigrate_{len(known)}"
-            typed = "(oid[])" if "$1" in sql else ""
-            parts.append(f"PREPARE {known[sql]}{typed} AS {sql}")
+            parts.append(f"PREPARE {known[sql]}{f'({types})' if types else ''} AS {sql}")
             skip.append(True)
-        parts.append(f"EXECUTE {known[sql]}{f'({argument})' if argument else ''}")
+        parts.append(f"EXECUTE {known[sql]}{f'({arguments})' if arguments else ''}")
         skip.append(False)
     parts += [leave] if leave else []
     cursor = connection.execute(";\n".join(parts))
@@ -41,6 +48,6 @@ def run(connection: psycopg.Connection[Any], calls: Sequence[tuple[str, str]], *
     return results
 
 
-def oid_array(oids: Sequence[int]) -> str:
-    """The literal for an oid[] argument."""
-    return f"'{{{','.join(map(str, oids))}}}'"
+def array(values: Iterable[int | str]) -> str:
+    """The literal for an array argument of numbers or plain words."""
+    return f"'{{{','.join(map(str, values))}}}'"

@@ -37,7 +37,8 @@ def _read(connection: psycopg.Connection[Any], wanted: list[tuple[Kind, list[int
     calls = []
     for kind, oids in wanted:
         where = "true" if oids is None else f"{kind.oid} = any ($1)"
-        calls.append((_query(kind.name, where, version), "" if oids is None else prepared.oid_array(oids)))
+        sql = _query(kind.name, where, version)
+        calls.append(prepared.Call(sql) if oids is None else prepared.Call(sql, "oid[]", prepared.array(oids)))
     results = prepared.run(connection, calls, enter=ENTER, leave=LEAVE)
     return [_object(kind, row) for (kind, _), rows in zip(wanted, results, strict=True) for row in rows]
 
@@ -60,4 +61,3 @@ def _object(kind: Kind, row: tuple[Any, ...]) -> Object:
 def _load(value: Any) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(value) if isinstance(value, (str, bytes)) else value
     return result
-

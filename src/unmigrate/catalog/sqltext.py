@@ -65,9 +65,7 @@ def acl_json(acl: str, kind: str, owner: str) -> str:
     mine, default = entries(acl), entries(f"acldefault({letter}, {owner})")
 
     def minus(left: str, right: str) -> str:
-        return (
-            f"(select jsonb_agg(jsonb_build_array(g, p, o) order by g, p, o) from (({left}) except ({right})) q)"
-        )
+        return f"(select jsonb_agg(jsonb_build_array(g, p, o) order by g, p, o) from (({left}) except ({right})) q)"
 
     return (
         f"(case when {acl} is null then null else nullif(jsonb_strip_nulls(jsonb_build_object("
@@ -76,7 +74,4 @@ def acl_json(acl: str, kind: str, owner: str) -> str:
 
 
 def comment_json(catalog: str, oid: str, sub: str = "0") -> str:
-    return (
-        f"(select description from pg_description where classoid = '{catalog}'::regclass "
-        f"and objoid = {oid} and objsubid = {sub})"
-    )
+    return f"(select description from pg_description where classoid = '{catalog}'::regclass and objoid = {oid} and objsubid = {sub})"

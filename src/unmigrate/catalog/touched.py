@@ -125,13 +125,16 @@ def _counts_query() -> str:
 
 def catalog_oids(connection: psycopg.Connection[Any]) -> list[int]:
     """Oids of the catalogs that are counted, once per connection; 0 for one this server does not have."""
-    rows = connection.execute("select coalesce(to_regclass('pg_catalog.' || n)::oid, 0)::int8 from unnest(%s::text[]) with ordinality u(n, o) order by o", [list(_names())])
+    rows = connection.execute(
+        "select coalesce(to_regclass('pg_catalog.' || n)::oid, 0)::int8 from unnest(%s::text[]) with ordinality u(n, o) order by o",
+        [list(_names())],
+    )
     return [row[0] for row in rows]
 
 
 def read_counts(connection: psycopg.Connection[Any], oids: list[int]) -> Counts:
     """Counters of the open transaction. Earlier transactions may be among them: compare with those at its beginning."""
-    (rows,) = prepared.run(connection, [(_counts_query(), prepared.oid_array(oids))])
+    (rows,) = prepared.run(connection, [prepared.Call(_counts_query(), "oid[]", prepared.array(oids))])
     return Counts({name: written for name, written, _ in rows}, {name: deleted for name, _, deleted in rows})
 
 
@@ -145,7 +148,7 @@ def read_touched(connection: psycopg.Connection[Any], oids: list[int], since: Co
     selects = [s for c in written for s in _SOURCES[c]]
     lists = [s for c in lossy for s in _SOURCES[c] if s.identities]
     if selects or lists:
-        results = prepared.run(connection, [*((s.select, "") for s in selects), *((s.identities, "") for s in lists)])
+        results = prepared.run(connection, [prepared.Call(sql) for sql in (*(s.select for s in selects), *(s.identities for s in lists))])
         for source, rows in zip(selects, results, strict=False):
             touched[source.tag] = touched.get(source.tag, frozenset()) | {row[0] for row in rows}
         for source, rows in zip(lists, results[len(selects) :], strict=True):

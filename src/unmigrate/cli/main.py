@@ -95,7 +95,9 @@ def _translated(error: Exception) -> "UnmigrateError | None":
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return EnvironmentProblem(str(error.diag.message_primary), code="privilege", remedy="unmigrate doctor says what is missing")
     if isinstance(error, psycopg.Error):
-        return EnvironmentProblem(f"the database answers: {error.diag.message_primary or error}", code="database", remedy="unmigrate doctor")
+        return EnvironmentProblem(
+            f"the database answers: {error.diag.message_primary or error}", code="database", remedy="unmigrate doctor"
+        )
     return None
 
 

@@ -45,7 +45,12 @@ def json_option(function: F) -> F:
 def where(values: dict[str, Any]) -> Where:
     """Take the shared options out of a command's arguments."""
     return Where(
-        values.pop("project"), values.pop("url"), values.pop("package"), values.pop("schema_file"), values.pop("migrations"), values.pop("scratch")
+        values.pop("project"),
+        values.pop("url"),
+        values.pop("package"),
+        values.pop("schema_file"),
+        values.pop("migrations"),
+        values.pop("scratch"),
     )
 
 
@@ -58,7 +63,13 @@ def load_project(at: Where) -> Any:
 
 @contextmanager
 def workspace(
-    scratch: str | None, extensions: frozenset[str], *, schema: str = "public", setup: str = "", target: str | None = None, persistent: bool = False
+    scratch: str | None,
+    extensions: frozenset[str],
+    *,
+    schema: str = "public",
+    setup: str = "",
+    target: str | None = None,
+    persistent: bool = False,
 ) -> Iterator[Any]:
     """A scratch server with a pool of databases, as a prove.workspace.Workspace."""
     from unmigrate.prove.workspace import Workspace

@@ -17,7 +17,14 @@ from unmigrate.cli import options, planning, render
 @options.json_option
 @options.where_options
 def command(
-    name: str | None, last: int | None, to: str | None, out: Path | None, concurrently: bool, fill: tuple[str, ...], as_json: bool, **rest: Any
+    name: str | None,
+    last: int | None,
+    to: str | None,
+    out: Path | None,
+    concurrently: bool,
+    fill: tuple[str, ...],
+    as_json: bool,
+    **rest: Any,
 ) -> int:
     """Show the way back over the last migrations: statement and inverse, losses, blockers, locks, options. Changes nothing.
 

@@ -10,7 +10,9 @@ from unmigrate.cli import options, planning, render
 
 @click.command("prove", epilog="Example: unmigrate prove --down runbook/rollback.sql")
 @planning.selection_options
-@click.option("--down", "down_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A script of yours to prove instead.")
+@click.option(
+    "--down", "down_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A script of yours to prove instead."
+)
 @options.json_option
 @options.where_options
 def command(name: str | None, last: int | None, to: str | None, down_file: Path | None, as_json: bool, **rest: Any) -> int:

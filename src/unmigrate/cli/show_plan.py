@@ -29,7 +29,10 @@ def _show_statements(plan: Plan) -> None:
     for step in plan.steps:
         undone = step.undoes if step.undoes != last else ""
         last = step.undoes
-        table.add_row(_short(undone or ("〃" if step.undoes else "")), _short(step.sql + ("" if step.transactional else "  -- outside the transaction")))
+        table.add_row(
+            _short(undone or ("〃" if step.undoes else "")),
+            _short(step.sql + ("" if step.transactional else "  -- outside the transaction")),
+        )
     click.echo()
     console().print(table)
 

@@ -24,10 +24,16 @@ def command(as_json: bool, **rest: Any) -> int:
         operations, unfinished = history(target.connection), pending(target.connection)
         remarks = [r for s in target.states for r in _remarks(s)]
         undone = {name for o in operations if o.state == "done" for name in o.migrations}
-        remarks += [f"{s.name} was rolled back by unmigrate, and the folder still ships it: the next deploy applies it again" for s in target.states if s.state == "pending" and s.name in undone]
+        remarks += [
+            f"{s.name} was rolled back by unmigrate, and the folder still ships it: the next deploy applies it again"
+            for s in target.states
+            if s.state == "pending" and s.name in undone
+        ]
     if as_json:
         render.print_json({
-            "migrations": [{"name": s.name, "state": s.state, "edited": s.edited, "missing_folder": s.missing_folder} for s in target.states],
+            "migrations": [
+                {"name": s.name, "state": s.state, "edited": s.edited, "missing_folder": s.missing_folder} for s in target.states
+            ],
             "prisma_migrate_status": {"exit_code": prediction.exit_code, "says": prediction.text},
             "operations": [o.to_json() for o in operations], "unfinished": [o.to_json() for o in unfinished], "remarks": remarks,
         })  # fmt: skip
@@ -49,7 +55,8 @@ def _remarks(state: Any) -> list[str]:
 
 def _show(target: Any, prediction: Any, operations: Any, unfinished: Any, remarks: list[str]) -> None:
     applied = len(target.applied)
-    click.echo(f"{target.url.display}: {applied} applied of {len(target.states)} known migrations; last: {target.applied[-1] if applied else 'none'}")
+    last = target.applied[-1] if applied else "none"
+    click.echo(f"{target.url.display}: {applied} applied of {len(target.states)} known migrations; last: {last}")
     click.echo(f"prisma migrate status will exit {prediction.exit_code}: {prediction.text}")
     for operation in operations:
         click.echo(f"operation {operation.id}: {operation.kind} of {', '.join(operation.migrations)}: {operation.state}")

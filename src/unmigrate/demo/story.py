@@ -63,7 +63,8 @@ def _deploy(conninfo: str, migrations: tuple[Migration, ...], seed: Path) -> Non
         for migration in migrations:
             connection.execute(migration.sql)
             connection.execute(
-                'insert into "_prisma_migrations" (id, checksum, finished_at, migration_name, applied_steps_count) values (%s, %s, now(), %s, 1)',
+                'insert into "_prisma_migrations" (id, checksum, finished_at, migration_name, applied_steps_count) '
+                "values (%s, %s, now(), %s, 1)",
                 [str(uuid.uuid4()), hashlib.sha256(migration.sql.encode()).hexdigest(), migration.name],
             )
         connection.execute(seed.read_text(encoding="utf-8"))
@@ -71,6 +72,8 @@ def _deploy(conninfo: str, migrations: tuple[Migration, ...], seed: Path) -> Non
 
 def _count(conninfo: str, say: Say) -> None:
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        row = connection.execute("select (select count(*) from users), (select count(*) from projects), (select count(budget) from projects)").fetchone()
+        row = connection.execute(
+            "select (select count(*) from users), (select count(*) from projects), (select count(budget) from projects)"
+        ).fetchone()
     assert row is not None
     say(f"\n{row[0]} users, {row[1]} projects, {row[2]} budgets under their old name: nothing was lost.")

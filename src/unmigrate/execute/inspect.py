@@ -56,7 +56,9 @@ def refuse_blocked(plan: Plan) -> None:
     count = "an unknown number of" if first.rows == UNKNOWN else first.rows
     more = f" (and {len(plan.blockers) - 1} more)" if len(plan.blockers) > 1 else ""
     sample = f", e.g. {first.samples[0]}" if first.samples else ""
-    raise RefusedError(f"{count} rows block: {first.object}: {first.reason}{sample}{more}", code="blocked", remedy=" or ".join(first.ways_out))
+    raise RefusedError(
+        f"{count} rows block: {first.object}: {first.reason}{sample}{more}", code="blocked", remedy=" or ".join(first.ways_out)
+    )
 
 
 def refuse_loss(plan: Plan) -> None:

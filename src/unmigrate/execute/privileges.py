@@ -27,7 +27,9 @@ def missing_privileges(connection: psycopg.Connection[Any], schema: str) -> tupl
     assert row is not None
     role, database, may_create, may_delete = row
     if not may_create:
-        found.append(Missing(f"{role} may not create schemas in {database}", f"GRANT CREATE ON DATABASE {ident(database)} TO {ident(role)}"))
+        found.append(
+            Missing(f"{role} may not create schemas in {database}", f"GRANT CREATE ON DATABASE {ident(database)} TO {ident(role)}")
+        )
     if not may_delete:
         found.append(Missing(f"{role} may not change the ledger", f"GRANT DELETE ON {ident(schema)}._prisma_migrations TO {ident(role)}"))
     foreign = connection.execute(
@@ -36,5 +38,9 @@ def missing_privileges(connection: psycopg.Connection[Any], schema: str) -> tupl
         [schema],
     ).fetchone()
     if foreign and foreign[0]:
-        found.append(Missing(f"{foreign[0]} tables belong to {foreign[1]}", f"connect as {foreign[1]}, or GRANT {ident(foreign[1])} TO {ident(role)}"))
+        found.append(
+            Missing(
+                f"{foreign[0]} tables belong to {foreign[1]}", f"connect as {foreign[1]}, or GRANT {ident(foreign[1])} TO {ident(role)}"
+            )
+        )
     return tuple(found)

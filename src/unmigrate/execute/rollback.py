@@ -43,9 +43,15 @@ class Outcome:
         if self.dry_run:
             return [f"Dry run of plan {self.plan}: nothing was changed; it would have gone through."]
         undone = ", ".join(self.migrations)
-        lines = [f"Rolled back {undone} (operation {self.operation})."] if self.ledger_rows else [f"Finished operation {self.operation} ({undone})."]
+        lines = (
+            [f"Rolled back {undone} (operation {self.operation})."]
+            if self.ledger_rows
+            else [f"Finished operation {self.operation} ({undone})."]
+        )
         if self.ledger_rows:
-            lines.append(f"Locks held {self.held * 1000:.0f} ms after {self.tries} tries; {self.ledger_rows} ledger rows archived in the vault.")
+            lines.append(
+                f"Locks held {self.held * 1000:.0f} ms after {self.tries} tries; {self.ledger_rows} ledger rows archived in the vault."
+            )
         lines += [f"Kept in the vault: {name}" for name in self.copies]
         return lines
 
@@ -93,7 +99,9 @@ def _go(
     )  # fmt: skip
 
 
-def finish_pending(connect: Connect, operation: str, *, on_progress: Callable[[str], None] = lambda _: None, on_step: Hook = lambda _: None) -> Outcome:
+def finish_pending(
+    connect: Connect, operation: str, *, on_progress: Callable[[str], None] = lambda _: None, on_step: Hook = lambda _: None
+) -> Outcome:
     """Do what an interrupted operation left. Raises PartialError if it fails again."""
     connection = connect()
     try:

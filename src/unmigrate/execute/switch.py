@@ -92,7 +92,7 @@ def _inside(connection: psycopg.Connection[Any], plan: Plan, result: Switched, a
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     _verify(connection, plan, before)
     on_step("verified")
-    table = f"{ident(plan.schema)}.\"_prisma_migrations\""
+    table = f'{ident(plan.schema)}."_prisma_migrations"'
     result.ledger_rows = vault.archive_ledger(connection, result.operation, table, list(plan.migrations))
     if not result.ledger_rows:
         raise FailedError("the ledger's rows are gone: something else changed it meanwhile", code="ledger", remedy="unmigrate status")
@@ -159,7 +159,8 @@ def _there(connection: psycopg.Connection[Any], name: str) -> bool:
 
 def _has_column(connection: psycopg.Connection[Any], table: str, column: str) -> bool:
     row = connection.execute(
-        "select exists (select from pg_attribute where attrelid = to_regclass(%s) and quote_ident(attname) = %s and not attisdropped)", [table, column]
+        "select exists (select from pg_attribute where attrelid = to_regclass(%s) and quote_ident(attname) = %s and not attisdropped)",
+        [table, column],
     ).fetchone()
     return bool(row and row[0])
 
@@ -181,13 +182,17 @@ def _verify(connection: psycopg.Connection[Any], plan: Plan, before: Catalog) ->
     known = {label(o) for o in before}
     wrong += [f"{name} appeared" for name in found.keys() - known - mine]
     if wrong:
-        raise FailedError(f"after the switch {'; '.join(wrong[:3])}: rolled back", code="verify", remedy="unmigrate verify; the old state stands")
+        raise FailedError(
+            f"after the switch {'; '.join(wrong[:3])}: rolled back", code="verify", remedy="unmigrate verify; the old state stands"
+        )
 
 
 def _failed(error: psycopg.Error, sql: str = "") -> FailedError:
     message = " ".join(str(error.diag.message_primary or error).split())
     at = f" at: {' '.join(sql.split())[:200]}" if sql else ""
-    return FailedError(f"{message}{at}: rolled back, the old state stands", code="switch", remedy="make a new plan; unmigrate verify shows differences")
+    return FailedError(
+        f"{message}{at}: rolled back, the old state stands", code="switch", remedy="make a new plan; unmigrate verify shows differences"
+    )
 
 
 def _never_locked(connection: psycopg.Connection[Any], plan: Plan, tries: int) -> FailedError:
@@ -195,4 +200,3 @@ def _never_locked(connection: psycopg.Connection[Any], plan: Plan, tries: int) -
     holders = "; ".join(f"pid {pid} ({state}: {query})" for pid, query, state in rows[:3])
     message = f"the locks could not be had in {tries} tries{f', held by {holders}' if holders else ''}: nothing was changed"
     return FailedError(message, code="locks", remedy="end these sessions, or raise --lock-timeout, and run it again")
-

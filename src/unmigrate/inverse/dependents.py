@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 
+from unmigrate.catalog import prepared
 from unmigrate.catalog.model import Key
 
 Dependents = Callable[[Iterable[Key]], list[tuple[Key, Key]]]
@@ -12,7 +13,7 @@ Dependents = Callable[[Iterable[Key]], list[tuple[Key, Key]]]
 
 QUERY = """
 with named (catalog, oid, sub) as (
-  select * from unnest(%(catalogs)s::text[], %(oids)s::oid[], %(subs)s::int[])
+  select * from unnest($1, $2, $3)
 ), target (cid, oid, sub, named_catalog, named_oid, named_sub) as (
   select catalog::regclass::oid, oid, sub, catalog, oid, sub from named
   union all select 'pg_type'::regclass, t.oid, 0, catalog, named.oid, 0 from named join pg_type t on t.typrelid = named.oid
@@ -43,8 +44,8 @@ def dependents_on(connection: psycopg.Connection[Any]) -> Dependents:
         listed = list(keys)
         if not listed:
             return []
-        parameters = {"catalogs": [k.catalog for k in listed], "oids": [k.oid for k in listed], "subs": [k.sub for k in listed]}
-        rows = connection.execute(QUERY, parameters)
+        arguments = ", ".join(prepared.array(values) for values in zip(*listed, strict=True))
+        (rows,) = prepared.run(connection, [prepared.Call(QUERY, "text[], oid[], int[]", arguments)])
         return [(Key(c, o, s), Key(rc, ro, rs)) for c, o, s, rc, ro, rs in rows if (c, o, s) != (rc, ro, rs)]
 
     return ask

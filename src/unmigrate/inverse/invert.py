@@ -20,7 +20,19 @@ from unmigrate.inverse.model import InverseStep
 
 # Derived objects: they can be dropped and made again without loss, so they may be taken out of the way.
 REBUILDABLE = frozenset(
-    {"view", "materialized view", "rule", "policy", "trigger", "routine", "index", "constraint", "statistics", "publication", "event trigger"}
+    {
+        "view",
+        "materialized view",
+        "rule",
+        "policy",
+        "trigger",
+        "routine",
+        "index",
+        "constraint",
+        "statistics",
+        "publication",
+        "event trigger",
+    }
 )
 EARLY = REBUILDABLE | {"default privileges"}
 LATE_TYPES = frozenset({"sequence", "routine", "enum", "composite", "domain", "extension", "schema", "other type", "other relation"})

@@ -83,7 +83,9 @@ def _grant(connection: psycopg.Connection[Any]) -> str:
     return f"GRANT CREATE ON DATABASE {ident(connection.info.dbname)} TO {ident(connection.info.user)}"
 
 
-def open_operation(connection: psycopg.Connection[Any], operation: str, kind: str, plan: dict[str, Any], pending: Sequence[tuple[int, str, str]]) -> None:
+def open_operation(
+    connection: psycopg.Connection[Any], operation: str, kind: str, plan: dict[str, Any], pending: Sequence[tuple[int, str, str]]
+) -> None:
     """Record an operation and the steps that are still to be done, in the transaction of the switch."""
     state = "switched" if pending else "done"
     connection.execute(
@@ -92,7 +94,9 @@ def open_operation(connection: psycopg.Connection[Any], operation: str, kind: st
         [operation, kind, plan["id"], json.dumps(plan), list(plan["migrations"]), state, state],
     )
     for number, phase, sql in pending:
-        connection.execute("insert into unmigrate.journal (operation, step, phase, sql) values (%s, %s, %s, %s)", [operation, number, phase, sql])
+        connection.execute(
+            "insert into unmigrate.journal (operation, step, phase, sql) values (%s, %s, %s, %s)", [operation, number, phase, sql]
+        )
 
 
 def step_done(connection: psycopg.Connection[Any], operation: str, step: int) -> None:
@@ -117,7 +121,9 @@ def operations(connection: psycopg.Connection[Any], *, unfinished: bool = False)
     except psycopg.errors.InsufficientPrivilege:
         return ()
     where = "where state <> 'done'" if unfinished else ""
-    rows = connection.execute(f"select id, kind, plan_id, migrations, state, started_at, finished_at from unmigrate.operation {where} order by started_at")
+    rows = connection.execute(
+        f"select id, kind, plan_id, migrations, state, started_at, finished_at from unmigrate.operation {where} order by started_at"
+    )
     return tuple(Operation(i, k, p, tuple(m), s, a, f) for i, k, p, m, s, a, f in rows)
 
 

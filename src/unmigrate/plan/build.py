@@ -112,7 +112,13 @@ def _verdict(proof: SchemaProof, data: DataProof | None, together: str) -> Verdi
 
 
 def _assemble(
-    work: Workspace, request: Request, proofs: list[SchemaProof], undoes: list[Undoes], verdicts: tuple[Verdict, ...], start: Catalog, end: Catalog
+    work: Workspace,
+    request: Request,
+    proofs: list[SchemaProof],
+    undoes: list[Undoes],
+    verdicts: tuple[Verdict, ...],
+    start: Catalog,
+    end: Catalog,
 ) -> Plan:
     newest_first = list(zip(reversed(proofs), reversed(undoes), strict=True))
     keys = {key for p in proofs for key in p.delta.keys}
@@ -189,9 +195,13 @@ def _all_losses(proofs: Sequence[SchemaProof], start: Catalog) -> tuple[Loss, ..
     for proof in proofs:
         for o in proof.delta.created:
             if o.kind == "table":
-                found.append(Loss(proof.migration.name, o.name, "added table", "the migration added it; rows written since go to the vault"))
+                found.append(
+                    Loss(proof.migration.name, o.name, "added table", "the migration added it; rows written since go to the vault")
+                )
             elif o.kind == "column" and o.parent not in new_tables and not o.facts["generated"]:
-                found.append(Loss(proof.migration.name, o.name, "added column", "the migration added it; values written since go to the vault"))
+                found.append(
+                    Loss(proof.migration.name, o.name, "added column", "the migration added it; values written since go to the vault")
+                )
     return tuple(loss for loss in found if _concerns_target(loss, proofs, start))
 
 
@@ -207,7 +217,9 @@ def _all_locks(proofs: Sequence[SchemaProof]) -> tuple[Lock, ...]:
     found: dict[str, Lock] = {}
     for proof in proofs:
         for lock in locks(list(proof.steps), proof.delta):
-            found[lock.table] = lock if lock.table not in found else max(found[lock.table], lock, key=lambda k: (k.work != "metadata", k.mode))
+            found[lock.table] = (
+                lock if lock.table not in found else max(found[lock.table], lock, key=lambda k: (k.work != "metadata", k.mode))
+            )
     return tuple(found[name] for name in sorted(found))
 
 
@@ -219,15 +231,20 @@ def chosen(migrations: Sequence[Migration], applied: Sequence[str], name: str | 
         if given is not None and given not in applied:
             known = given in {m.name for m in migrations}
             message = f"{given} is not applied" if known else f"there is no migration {given}"
-            raise (RefusedError if known else UsageError)(message, code="not-applied" if known else "unknown-migration", remedy="unmigrate status lists them")
+            raise (RefusedError if known else UsageError)(
+                message, code="not-applied" if known else "unknown-migration", remedy="unmigrate status lists them"
+            )
     if to is not None:
         return len(applied) - 1 - list(applied).index(to)
     if name is not None and name != applied[-1]:
         message = f"{name} is not the last applied migration: {applied[-1]} is"
-        remedy = f"undo back to the one before it: --to {applied[list(applied).index(name) - 1]}" if name != applied[0] else "undo all with --last"
+        remedy = (
+            f"undo back to the one before it: --to {applied[list(applied).index(name) - 1]}"
+            if name != applied[0]
+            else "undo all with --last"
+        )
         raise RefusedError(message, code="not-last", remedy=remedy)
     count = 1 if last is None else last
     if not 1 <= count <= len(applied):
         raise UsageError(f"{count} migrations cannot be undone: {len(applied)} are applied", code="count")
     return count
-

@@ -15,13 +15,11 @@ _CHECK = re.compile(r"^CHECK \((.+)\)(?: NO INHERIT)?$", re.DOTALL)
 
 def checks(migration: str, delta: Delta) -> tuple[Check, ...]:
     """Checks for undoing one migration, on tables that are there both before and after it."""
-    return tuple(
-        [
-            *_returning_columns(migration, delta),
-            *_altered_columns(migration, delta),
-            *_removed_labels(migration, delta),
-            *_returning_constraints(migration, delta),
-        ]
+    return (
+        *_returning_columns(migration, delta),
+        *_altered_columns(migration, delta),
+        *_removed_labels(migration, delta),
+        *_returning_constraints(migration, delta),
     )
 
 
@@ -84,7 +82,11 @@ def _removed_labels(migration: str, delta: Delta) -> Iterable[Check]:
             continue
         listed = ", ".join(literal(label) for label in gone)
         for column in delta.after:
-            if column.kind != "column" or column.facts["type"] not in (new.name, f"{new.name}[]") or column.parent not in delta.before.objects:
+            if (
+                column.kind != "column"
+                or column.facts["type"] not in (new.name, f"{new.name}[]")
+                or column.parent not in delta.before.objects
+            ):
                 continue
             label, table = column.facts["label"], column.facts["table"]
             array = column.facts["type"].endswith("[]")
@@ -117,7 +119,9 @@ def _names_now(delta: Delta, table: Key | None) -> dict[str, str]:
     """What the columns of before are called now; only those still there."""
     if table is None:
         return {}
-    return {c.facts["label"]: delta.after.objects[c.key].facts["label"] for c in delta.before.columns(table) if c.key in delta.after.objects}
+    return {
+        c.facts["label"]: delta.after.objects[c.key].facts["label"] for c in delta.before.columns(table) if c.key in delta.after.objects
+    }
 
 
 def _unique(migration: str, o: Object, table: Object, names: dict[str, str], match: re.Match[str]) -> Check | None:
@@ -130,7 +134,12 @@ def _unique(migration: str, o: Object, table: Object, names: dict[str, str], mat
     reason = f"{o.facts['label']} makes ({listed}) unique again"
     ways = ("delete or change the duplicates",)
     return Check(
-        migration, o.name, reason, f"select count(*) from (select 1 {groups}) d", f"select left(concat_ws(', ', {listed}), 120) {groups} limit 5", ways
+        migration,
+        o.name,
+        reason,
+        f"select count(*) from (select 1 {groups}) d",
+        f"select left(concat_ws(', ', {listed}), 120) {groups} limit 5",
+        ways,
     )
 
 

@@ -70,11 +70,13 @@ def build_failed(work: Workspace, kept: Sequence[Migration], failed: Migration, 
         checksums={failed.name: failed.checksum},
         schema=work.schema,
         server_major=work.pool.server.major,
-        steps=tuple([*drops, *steps]),
+        steps=(*drops, *steps),
         losses=found,
         checks=(),
         locks=tuple(lock for s in done if s.delta for lock in locks(list(s.steps), s.delta)),
-        verdicts=(Verdict(failed.name, verdict[0], verdict[1], "lossy" if found else "unknown", tuple(x.object for x in found), ("rows",)),),
+        verdicts=(
+            Verdict(failed.name, verdict[0], verdict[1], "lossy" if found else "unknown", tuple(x.object for x in found), ("rows",)),
+        ),
         before=before,
         after={name: after_objects.get(name, "") for name in before},
         options=options((), found),
@@ -125,7 +127,9 @@ def _prove(work: Workspace, kept: Sequence[Migration], done: Sequence[_State]) -
     after = history.observer.catalog
     history.observer.begin()
     statements = [step.sql for state in reversed(done) for step in state.steps]
-    outcome = attempt(connection, history.observer, Delta(before, after, frozenset(before.objects.keys() | after.objects.keys())), statements)
+    outcome = attempt(
+        connection, history.observer, Delta(before, after, frozenset(before.objects.keys() | after.objects.keys())), statements
+    )
     connection.execute("ROLLBACK")
     connection.close()
     return outcome.verdict, outcome.reason

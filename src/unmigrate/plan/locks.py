@@ -65,6 +65,10 @@ def _alter_table(table: str, sql: str) -> list[tuple[str, str, str]]:
         return [(table, EXCLUSIVE, "metadata" if "USING INDEX" in sql else "scan")]
     if re.search(r"ALTER COLUMN .+ TYPE ", sql):
         return [(table, EXCLUSIVE, "metadata" if _METADATA_TYPE.search(sql) else "rewrite")]
-    if re.search(r" ADD COLUMN .+(GENERATED ALWAYS AS \(|AS IDENTITY|nextval\(|random\()", sql) or " SET LOGGED" in sql or " SET UNLOGGED" in sql:
+    if (
+        re.search(r" ADD COLUMN .+(GENERATED ALWAYS AS \(|AS IDENTITY|nextval\(|random\()", sql)
+        or " SET LOGGED" in sql
+        or " SET UNLOGGED" in sql
+    ):
         return [(table, EXCLUSIVE, "rewrite")]
     return [(table, EXCLUSIVE, "metadata")]

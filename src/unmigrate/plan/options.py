@@ -15,7 +15,7 @@ def options(verdicts: Sequence[Verdict], losses: Sequence[Loss]) -> tuple[Option
         "keeps every row written since" if proved else "no way back could be proved",
     )  # fmt: skip
     restore = Option(
-        "restore", not proved or bool(gone), "every row written since the snapshot", "maintenance until the copy is restored and switched to",
+        "restore", not proved or bool(gone), "every row written since the snapshot", "maintenance until the copy is restored",
         "a snapshot from before the migration, or point-in-time recovery",
         "brings back what the migration destroyed" if gone else "slower, and loses newer rows",
     )  # fmt: skip

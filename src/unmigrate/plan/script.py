@@ -11,7 +11,7 @@ def as_script(plan: Plan) -> str:
         head.append(f"-- {verdict.migration}: schema {verdict.schema}, data {verdict.data}")
         head += [f"--   loses {name}" for name in verdict.lost]
     names = ", ".join(literal(name) for name in plan.migrations)
-    ledger = f"DELETE FROM {ident(plan.schema)}.\"_prisma_migrations\" WHERE migration_name IN ({names})"
+    ledger = f'DELETE FROM {ident(plan.schema)}."_prisma_migrations" WHERE migration_name IN ({names})'
     before = [s.sql for s in plan.steps if s.phase == "prepare"]
     inside = ["SET LOCAL check_function_bodies = off", *(s.sql for s in plan.steps if s.phase == "switch"), ledger]
     after = [s.sql for s in plan.steps if s.phase == "finish"]

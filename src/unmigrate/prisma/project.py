@@ -89,7 +89,9 @@ def _config(root: Path) -> _Config | None:
     text = _without_comments(path.read_text(encoding="utf-8", errors="replace"))
     folder = path.parent.parent if path.parent.name == ".config" else path.parent
     datasource = _braces(text, "datasource")
-    url = re.search(r"\burl\s*:\s*(?:env\(\s*(['\"`])(\w+)\1\s*\)|process\.env\.(\w+)|process\.env\[(['\"])(\w+)\4\]|(['\"`])(.+?)\6)", datasource)
+    url = re.search(
+        r"\burl\s*:\s*(?:env\(\s*(['\"`])(\w+)\1\s*\)|process\.env\.(\w+)|process\.env\[(['\"])(\w+)\4\]|(['\"`])(.+?)\6)", datasource
+    )
     return _Config(
         folder,
         _literal(text, "schema"),

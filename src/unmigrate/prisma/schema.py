@@ -185,7 +185,8 @@ def _model(block: Block, kind: Literal["model", "view"]) -> Model:
 
 def _columns(attribute: Attribute, columns: dict[str, str], block: Block) -> Columns:
     fields = attribute.get("fields", 0)
-    names = [str(v.name if isinstance(v, Call) else v) for v in fields] if isinstance(fields, tuple) else []
+    given = fields if isinstance(fields, tuple) else () if fields is None else (fields,)
+    names = [str(v.name if isinstance(v, Call) else v) for v in given]
     if unknown := [name for name in names if name not in columns]:
         raise problem(block.file, attribute.line, f"@@{attribute.name} names {unknown[0]}, which is no field of {block.name}")
     return Columns(

@@ -37,14 +37,8 @@ def attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Delt
 
 
 def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str]) -> Attempt:
-    running = ""
-    try:
-        for running in statements:
-            connection.execute(running)
-        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    except psycopg.Error as error:
-        message = error.diag.message_primary or str(error)
-        return Attempt("refused", f"the way back fails: {message}", running, error.sqlstate)
+    if failure := _run(connection, statements):
+        return failure
     way_back = observer.refresh()
     keys = delta.keys | way_back.keys
     found = differences(delta.before, observer.catalog, keys)
@@ -59,6 +53,24 @@ def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Del
     if _settles(connection, observer, found):
         return Attempt("equivalent", f"reads differently until it is loaded again: {found[0]}")
     return Attempt("refused", f"text differs and does not settle: {found[0]}")
+
+
+def _run(connection: psycopg.Connection[Any], statements: Sequence[str]) -> Attempt | None:
+    """All at once; if that fails, one by one, to know which it was."""
+    try:
+        connection.execute(";\n".join([*statements, "SET CONSTRAINTS ALL IMMEDIATE"]))
+        return None
+    except psycopg.Error:
+        connection.execute("ROLLBACK TO SAVEPOINT unmigrate_attempt")
+    running = ""
+    try:
+        for running in statements:
+            connection.execute(running)
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    except psycopg.Error as error:
+        message = error.diag.message_primary or str(error)
+        return Attempt("refused", f"the way back fails: {message}", running, error.sqlstate)
+    return None
 
 
 def _settles(connection: psycopg.Connection[Any], observer: Observer, found: list[Difference]) -> bool:

@@ -43,7 +43,9 @@ def audit(work: Workspace, migrations: Sequence[Migration], *, rows: bool, cache
     if history.stopped:
         yield from _unreached(history.stopped, migrations[len(entries) :])
     elif cache:
-        cache.store([{"name": e.name, "report": e.report, "down": e.down} for e in entries], history.connection, data.connection if data else None)
+        cache.store(
+            [{"name": e.name, "report": e.report, "down": e.down} for e in entries], history.connection, data.connection if data else None
+        )
 
 
 def _proofs(history: History, data: RowsHistory | None, migrations: Sequence[Migration]) -> Proofs:
@@ -106,4 +108,3 @@ def down_sql(proof: SchemaProof) -> str:
     head = [line.replace("\n", " ") for line in head]
     body = [f"{sql.rstrip().rstrip(';')};" for sql in proof.statements]
     return "\n".join([*head, "BEGIN;", "SET LOCAL check_function_bodies = off;", *body, "COMMIT;", ""])
-

@@ -87,9 +87,17 @@ class RowsHistory:
         content, refused = self._up(proof.migration.sql, text, before)
         if text is None:
             self.connection.execute("BEGIN")
-        written = {name for name, count in self._counters().items() if count != self._base.get(name, 0)} - concerned if text is not None else set()
+        written = (
+            {name for name, count in self._counters().items() if count != self._base.get(name, 0)} - concerned
+            if text is not None
+            else set()
+        )
         found = list(predicted)
-        found += [Loss(proof.migration.name, name, "values", "the migration was seen to write to it") for name in sorted(written) if self._was_there(name, proof)]
+        found += [
+            Loss(proof.migration.name, name, "values", "the migration was seen to write to it")
+            for name in sorted(written)
+            if self._was_there(name, proof)
+        ]
         blocked = ""
         if not proof.refused:
             blocked, changed = self._down(proof, before, content, {loss.object for loss in found})
@@ -141,7 +149,9 @@ class RowsHistory:
         """Rows written per table, by this backend, not yet reported: earlier transactions may be among them."""
         return {name: int(count) for name, count in self.connection.execute(WRITTEN)}
 
-    def _down(self, proof: SchemaProof, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]) -> tuple[str, list[str]]:
+    def _down(
+        self, proof: SchemaProof, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]
+    ) -> tuple[str, list[str]]:
         """Try the way back on the rows: (what blocked it, tables that differ though nothing was predicted)."""
         self.connection.execute("SAVEPOINT unmigrate_rows")
         blocked, changed = "", []
@@ -167,7 +177,9 @@ class RowsHistory:
             kept = [c for c in before[name].columns if ident(c) not in gone and c not in gone]
             same_rows = content[name].rows == now[name].rows
             columns_same = all(content[name].columns.get(c) == now[name].columns.get(c) for c in kept)
-            whole_same = bool(gone) or content[name].row_hash == now[name].row_hash or set(before[name].columns) != set(present[name].columns)
+            whole_same = (
+                bool(gone) or content[name].row_hash == now[name].row_hash or set(before[name].columns) != set(present[name].columns)
+            )
             if not (same_rows and columns_same and whole_same):
                 changed.append(name)
         return changed

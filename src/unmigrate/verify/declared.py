@@ -179,5 +179,3 @@ def _native(name: str, arguments: list[str]) -> tuple[str, bool]:
     if rest.endswith("time zone"):
         return same_time(first + bracket + space + rest), False
     return base + bracket, False
-
-

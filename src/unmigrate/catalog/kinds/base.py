@@ -42,10 +42,7 @@ def user_schema(alias: str = "n") -> str:
 
 def not_member(catalog: str, oid: str) -> str:
     """Not a member of an extension: those come and go with it."""
-    return (
-        f"not exists (select from pg_depend d where d.classid = '{catalog}'::regclass "
-        f"and d.objid = {oid} and d.deptype = 'e')"
-    )
+    return f"not exists (select from pg_depend d where d.classid = '{catalog}'::regclass and d.objid = {oid} and d.deptype = 'e')"
 
 
 def replace_only(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:

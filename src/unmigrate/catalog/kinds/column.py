@@ -19,13 +19,13 @@ select a.attrelid, a.attnum, format('%I.%I.%I', n.nspname, c.relname, a.attname)
       and i.refobjsubid = a.attnum and i.deptype = 'i') end,
     'storage', case when a.attstorage <> t.typstorage then a.attstorage end, 'compression', a.attcompression,
     'statistics', nullif(a.attstattarget, -1), 'options', a.attoptions,
-    'acl', {acl_json('a.attacl', 'c', 'c.relowner')}, 'comment', {comment_json('pg_class', 'a.attrelid', 'a.attnum')},
+    'acl', {acl_json("a.attacl", "c", "c.relowner")}, 'comment', {comment_json("pg_class", "a.attrelid", "a.attnum")},
     'not_null_name', {{not_null_name}}),
   jsonb_build_object('type', concat(a.atttypid, ':', a.atttypmod), 'default', md5(x.adbin::text), 'table', a.attrelid::text)
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
 join pg_type t on t.oid = a.atttypid left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
 where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p') and c.relname <> '{LEDGER_TABLE}'
-  and {user_schema()} and {not_member('pg_class', 'c.oid')} and {{where}}"""
+  and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}"""
 
 # Since PostgreSQL 18 a NOT NULL has a name, which pg_dump shows where it is not the default one.
 NOT_NULL_NAME = """(select quote_ident(k.conname) from pg_constraint k where k.conrelid = a.attrelid and k.contype = 'n'

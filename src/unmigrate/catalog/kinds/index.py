@@ -3,7 +3,7 @@
 import re
 
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, Kind, Statements, not_member, user_schema
-from unmigrate.catalog.kinds.relation import rename, set_options
+from unmigrate.catalog.kinds.relation import alter_partitions, partitions, rename, set_options
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import comment_json, comment_sql
 
@@ -16,12 +16,12 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), 'pg_class', i.indrelid, 
     'tablespace', (select quote_ident(spcname) from pg_tablespace where oid = c.reltablespace),
     'statistics', (select jsonb_agg(jsonb_build_array(a.attnum, a.attstattarget) order by a.attnum) from pg_attribute a
       where a.attrelid = c.oid and coalesce(a.attstattarget, -1) >= 0),
-    'comment', {comment_json('pg_class', 'c.oid')}),
+    'partitions', {partitions('c.oid')}, 'comment', {comment_json("pg_class", "c.oid")}),
   jsonb_build_object('schema', c.relnamespace::text, 'table', i.indrelid::text, 'definition', md5(concat_ws('|', i.indrelid, i.indkey, i.indclass, i.indcollation,
     i.indoption, i.indexprs, i.indpred, i.indisunique, to_jsonb(i) ->> 'indnullsnotdistinct', i.indnkeyatts, c.relam, c.reloptions)))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_index i on i.indexrelid = c.oid
 join pg_class t on t.oid = i.indrelid join pg_namespace tn on tn.oid = t.relnamespace
-where c.relkind in ('i', 'I') and t.relname <> '{LEDGER_TABLE}' and {user_schema()} and {not_member('pg_class', 'i.indrelid')}
+where c.relkind in ('i', 'I') and t.relname <> '{LEDGER_TABLE}' and {user_schema()} and {not_member("pg_class", "i.indrelid")}
   and not exists (select from pg_constraint k where k.conindid = c.oid and k.contype in ('p', 'u', 'x'))
   and not exists (select from pg_inherits h where h.inhrelid = c.oid) and {{where}}"""
 
@@ -29,6 +29,8 @@ where c.relkind in ('i', 'I') and t.relname <> '{LEDGER_TABLE}' and {user_schema
 def create(index: Object, catalog: Catalog) -> Statements:
     f = index.facts
     definition = f["definition"]
+    if f["table_kind"] == "p" and f["valid"]:  # its partitions' indexes are made with it
+        definition = definition.replace(" ON ONLY ", " ON ", 1)
     if f["tablespace"]:
         where = re.search(r" WHERE \(.*\)$", definition)
         cut = where.start() if where else len(definition)
@@ -65,6 +67,8 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
         statements.append(f"ALTER TABLE {f['table']} {cluster}")
     if "replica_identity" in changed and f["replica_identity"]:
         statements.append(f"ALTER TABLE {f['table']} REPLICA IDENTITY USING INDEX {f['label']}")
+    if "partitions" in changed:
+        statements += alter_partitions(now, wanted)
     if "comment" in changed:
         statements.append(comment_sql(f"INDEX {wanted.name}", f["comment"]))
     return statements

@@ -6,7 +6,7 @@ migration that creates them can be undone, one that drops or changes them is ref
 
 from unmigrate.catalog.kinds.base import CannotInvert, Kind, Statements, not_member
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, grant_sql
+from unmigrate.catalog.sqltext import acl_json, comment_sql, grant_sql
 
 CATALOGS = (
     "pg_cast", "pg_operator", "pg_opclass", "pg_opfamily", "pg_collation", "pg_conversion", "pg_language", "pg_transform",
@@ -14,13 +14,27 @@ CATALOGS = (
 )  # fmt: skip
 
 
+# What belongs to an object and stands in another catalog.
+PARTS = {
+    "pg_ts_config": "(select jsonb_agg(to_jsonb(m) order by m.maptokentype, m.mapseqno) from pg_ts_config_map m where m.mapcfg = o.oid)",
+    "pg_opfamily": "(select jsonb_agg(to_jsonb(m) - 'oid' order by m.amoplefttype, m.amoprighttype, m.amopstrategy) from pg_amop m "
+    "where m.amopfamily = o.oid), (select jsonb_agg(to_jsonb(m) - 'oid' order by m.amproclefttype, m.amprocrighttype, m.amprocnum) "
+    "from pg_amproc m where m.amprocfamily = o.oid)",
+    "pg_foreign_server": "(select jsonb_agg(m.usename order by m.usename) from pg_user_mappings m where m.srvid = o.oid)",
+    "pg_class": "(select m.ftoptions from pg_foreign_table m where m.ftrelid = o.oid), "
+    "(select jsonb_agg(to_jsonb(a) - 'attrelid' order by a.attnum) from pg_attribute a where a.attrelid = o.oid)",
+}
+
+
 def _query(catalog: str, alias: str = "o", condition: str = "true") -> str:
     acl = acl_json("o.proacl", "f", "o.proowner") if catalog == "pg_proc" else "null::jsonb"
     return f"""
 select {alias}.oid, 0, x.type || ' ' || x.identity, null, null::oid, 0,
-  jsonb_build_object('type', x.type, 'identity', x.identity, 'content', md5((to_jsonb({alias}) - 'oid' - 'proacl' - 'proowner')::text), 'acl', {acl}), '{{}}'::jsonb
+  jsonb_build_object('type', x.type, 'identity', x.identity, 'acl', {acl},
+    'content', md5(concat(to_jsonb({alias}) - 'oid' - 'proacl' - 'proowner', {PARTS.get(catalog, "null")})),
+    'comment', obj_description({alias}.oid, '{catalog}')), jsonb_build_object('identity', {alias}.oid::text)
 from {catalog} {alias} cross join lateral pg_identify_object('{catalog}'::regclass, {alias}.oid, 0) x
-where {alias}.oid >= 16384 and {condition} and {not_member(catalog, f'{alias}.oid')} and {{where}}"""
+where {alias}.oid >= 16384 and {condition} and {not_member(catalog, f"{alias}.oid")} and {{where}}"""
 
 
 def create(other: Object, catalog: Catalog) -> Statements:
@@ -28,10 +42,18 @@ def create(other: Object, catalog: Catalog) -> Statements:
 
 
 def drop(other: Object) -> Statements:
-    return [f"DROP {other.facts['type'].upper()} {other.facts['identity']}"]
+    return [f"DROP {_word(other)} {other.facts['identity']}"]
+
+
+def _word(other: Object) -> str:
+    return str(other.facts["type"]).upper().replace("-", " ")  # foreign-data wrapper
 
 
 def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    if not changed:
+        return []
+    if changed == {"comment"}:
+        return [comment_sql(f"{_word(wanted)} {wanted.facts['identity']}", wanted.facts["comment"])]
     if changed == {"acl"}:
         return grant_sql(f"FUNCTION {wanted.facts['identity']}", now.facts["acl"], wanted.facts["acl"])
     raise CannotInvert(f"{now.name} was changed; unmigrate cannot change a {now.facts['type']} back")
@@ -45,5 +67,9 @@ KINDS = (
     *(_kind(catalog, catalog) for catalog in CATALOGS),
     _kind("aggregate", "pg_proc", "o.prokind = 'a' and o.pronamespace::regnamespace::text !~ '^(pg_|information_schema$|unmigrate)'"),
     _kind("other relation", "pg_class", "o.relkind = 'f'"),
-    _kind("other type", "pg_type", "o.typtype in ('r', 'b', 'p') and o.typelem = 0 and o.typnamespace::regnamespace::text !~ '^(pg_|unmigrate)'"),
+    _kind(
+        "other type",
+        "pg_type",
+        "o.typtype in ('r', 'b', 'p') and o.typelem = 0 and o.typnamespace::regnamespace::text !~ '^(pg_|unmigrate)'",
+    ),
 )

@@ -14,7 +14,7 @@ select a.oid, 0, concat_ws(' ', case when a.defaclrole = current_user::regrole t
     quote_ident(n.nspname), a.defaclobjtype), null, null::oid, 0,
   jsonb_build_object('role', case when a.defaclrole <> current_user::regrole then quote_ident(pg_get_userbyid(a.defaclrole)) end,
     'schema', quote_ident(n.nspname), 'objects', a.defaclobjtype,
-    'acl', {acl_json(f'({DEFAULT})', LETTER, 'a.defaclrole')}),
+    'acl', {acl_json(f"({DEFAULT})", LETTER, "a.defaclrole")}),
   '{{}}'::jsonb
 from pg_default_acl a left join pg_namespace n on n.oid = a.defaclnamespace where {{where}}"""
 

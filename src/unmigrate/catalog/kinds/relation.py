@@ -2,6 +2,7 @@
 
 from unmigrate.catalog.kinds.base import Statements
 from unmigrate.catalog.model import Object
+from unmigrate.catalog.sqltext import comment_json, comment_sql
 
 
 def rename(word: str, now: Object, wanted: Object) -> Statements:
@@ -34,3 +35,25 @@ def quote_option(value: str) -> str:
 def with_options(options: list[str] | None) -> str:
     pairs = [option.split("=", 1) for option in options or []]
     return f" WITH ({', '.join(f'{name}={quote_option(value)}' for name, value in pairs)})" if pairs else ""
+
+
+def partitions(index: str) -> str:
+    """SQL for the indexes that partitions have for an index: [[table, schema and name of the index, comment]]; NULL for none."""
+    return (
+        "(select jsonb_agg(jsonb_build_array(xi.indrelid::regclass::text, quote_ident(hn.nspname), quote_ident(hc.relname), "
+        f"{comment_json('pg_class', 'h.inhrelid')}) order by h.inhrelid) "
+        "from pg_inherits h join pg_index xi on xi.indexrelid = h.inhrelid join pg_class hc on hc.oid = h.inhrelid "
+        f"join pg_namespace hn on hn.oid = hc.relnamespace where h.inhparent = {index})"
+    )
+
+
+def alter_partitions(now: Object, wanted: Object) -> Statements:
+    """Names and comments of partitions' indexes; whether they are there follows from the partitions."""
+    old = {table: (name, comment) for table, _, name, comment in now.facts["partitions"] or []}
+    statements = []
+    for table, schema, name, comment in wanted.facts["partitions"] or []:
+        if table in old and old[table][0] != name:
+            statements.append(f"ALTER INDEX {schema}.{old[table][0]} RENAME TO {name}")
+        if table in old and old[table][1] != comment:
+            statements.append(comment_sql(f"INDEX {schema}.{name}", comment))
+    return statements

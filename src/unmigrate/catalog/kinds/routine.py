@@ -11,14 +11,14 @@ select p.oid, 0, format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proa
     'signature', concat(pg_get_function_arguments(p.oid), ' ', pg_get_function_result(p.oid)),
     'late', p.prosqlbody is not null or exists (select from pg_type t where t.typtype = 'c'
       and (t.oid = any (p.proargtypes || p.prorettype) or t.typarray = any (p.proargtypes || p.prorettype))),
-    'acl', {acl_json('p.proacl', 'f', 'p.proowner')}, 'comment', {comment_json('pg_proc', 'p.oid')}),
+    'acl', {acl_json("p.proacl", "f", "p.proowner")}, 'comment', {comment_json("pg_proc", "p.oid")}),
   jsonb_build_object('schema', p.pronamespace::text, 'definition', md5(concat_ws('|', p.prosrc, p.probin, p.prosqlbody, p.proargtypes, p.proallargtypes, p.prorettype,
     p.proargnames, p.proargmodes, p.proargdefaults, p.provolatile, p.proparallel, p.prosecdef, p.proleakproof, p.proisstrict,
     p.procost, p.prorows, p.proconfig, p.prosupport, p.prolang, p.proretset)),
     'arguments', p.proargtypes::text, 'signature', md5(concat_ws('|', p.proargtypes, p.proallargtypes, p.prorettype, p.proargnames,
       p.proargmodes, p.proargdefaults, p.proretset)))
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-where p.prokind in ('f', 'p', 'w') and {user_schema()} and {not_member('pg_proc', 'p.oid')} and {{where}}"""
+where p.prokind in ('f', 'p', 'w') and {user_schema()} and {not_member("pg_proc", "p.oid")} and {{where}}"""
 
 
 def what(routine: Object) -> str:

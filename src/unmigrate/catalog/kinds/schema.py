@@ -6,10 +6,10 @@ from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant
 
 QUERY = f"""
 select n.oid, 0, quote_ident(n.nspname), null, null::oid, 0,
-  jsonb_build_object('label', quote_ident(n.nspname), 'acl', {acl_json('n.nspacl', 'n', 'n.nspowner')}, 'comment', {comment_json('pg_namespace', 'n.oid')}),
+  jsonb_build_object('label', quote_ident(n.nspname), 'acl', {acl_json("n.nspacl", "n", "n.nspowner")}, 'comment', {comment_json("pg_namespace", "n.oid")}),
   '{{}}'::jsonb
 from pg_namespace n
-where n.nspname !~ '{IGNORED_SCHEMAS}' and {not_member('pg_namespace', 'n.oid')} and {{where}}"""
+where n.nspname !~ '{IGNORED_SCHEMAS}' and {not_member("pg_namespace", "n.oid")} and {{where}}"""
 
 
 def create(schema: Object, catalog: Catalog) -> Statements:

@@ -1,5 +1,7 @@
 """Sequences, less those of identity columns, which belong to their column."""
 
+from dataclasses import replace
+
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
 from unmigrate.catalog.kinds.relation import rename
 from unmigrate.catalog.model import Catalog, Object
@@ -16,10 +18,10 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname),
     'type', format_type(s.seqtypid, null), 'start', s.seqstart, 'increment', s.seqincrement, 'min', s.seqmin, 'max', s.seqmax,
     'cache', s.seqcache, 'cycle', s.seqcycle, 'persistence', c.relpersistence,
     'owned_by', (select format('%I.%I.%I', tn.nspname, t.relname, a.attname) {OWNER}),
-    'acl', {acl_json('c.relacl', 's', 'c.relowner')}, 'comment', {comment_json('pg_class', 'c.oid')}),
+    'acl', {acl_json("c.relacl", "s", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
   jsonb_build_object('schema', c.relnamespace::text, 'owned_by', (select concat(o.refobjid, '.', o.refobjsubid) {OWNER}))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_sequence s on s.seqrelid = c.oid
-where c.relkind = 'S' and {user_schema()} and {not_member('pg_class', 'c.oid')} and {{where}}
+where c.relkind = 'S' and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}
   and not exists (select from pg_depend i where i.classid = 'pg_class'::regclass and i.objid = c.oid and i.deptype = 'i')"""
 
 
@@ -49,6 +51,8 @@ def drop(sequence: Object) -> Statements:
 
 
 def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
+    if now.facts["owned_by"]:  # its table takes it along
+        now = replace(now, facts={**now.facts, "schema": wanted.facts["schema"]})
     statements = rename("SEQUENCE", now, wanted)
     what = f"SEQUENCE {wanted.name}"
     if changed & {"type", "start", "increment", "min", "max", "cache", "cycle"}:

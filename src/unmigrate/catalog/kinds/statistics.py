@@ -7,10 +7,10 @@ from unmigrate.catalog.sqltext import comment_json, comment_sql
 QUERY = f"""
 select s.oid, 0, format('%I.%I', n.nspname, s.stxname), 'pg_class', s.stxrelid, 0,
   jsonb_build_object('definition', pg_get_statisticsobjdef(s.oid), 'target', nullif(s.stxstattarget, -1),
-    'comment', {comment_json('pg_statistic_ext', 's.oid')}),
+    'comment', {comment_json("pg_statistic_ext", "s.oid")}),
   jsonb_build_object('definition', md5(concat_ws('|', s.stxnamespace, s.stxrelid, s.stxkeys, s.stxkind, s.stxexprs, s.stxname)))
 from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
-where {user_schema()} and {not_member('pg_statistic_ext', 's.oid')} and {{where}}"""
+where {user_schema()} and {not_member("pg_statistic_ext", "s.oid")} and {{where}}"""
 
 
 def create(statistics: Object, catalog: Catalog) -> Statements:

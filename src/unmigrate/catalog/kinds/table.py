@@ -24,12 +24,12 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
     'parents', {PARENTS.format(what="format('%I.%I', pn.nspname, p.relname)")},
     'owner', case when c.relowner = (select datdba from pg_database where datname = current_database())
       then null else pg_get_userbyid(c.relowner) end,
-    'acl', {acl_json('c.relacl', 'r', 'c.relowner')}, 'comment', {comment_json('pg_class', 'c.oid')}),
+    'acl', {acl_json("c.relacl", "r", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
   jsonb_build_object('schema', c.relnamespace::text, 'partition_key', (select md5(concat(k.partattrs, k.partstrat, k.partclass, k.partcollation, k.partexprs))
       from pg_partitioned_table k where k.partrelid = c.oid),
-    'partition_bound', md5(c.relpartbound::text), 'of_type', c.reloftype::text, 'parents', {PARENTS.format(what='i.inhparent')})
+    'partition_bound', md5(c.relpartbound::text), 'of_type', c.reloftype::text, 'parents', {PARENTS.format(what="i.inhparent")})
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'p') and c.relname <> '{LEDGER_TABLE}' and {user_schema()} and {not_member('pg_class', 'c.oid')}
+where c.relkind in ('r', 'p') and c.relname <> '{LEDGER_TABLE}' and {user_schema()} and {not_member("pg_class", "c.oid")}
   and {{where}}"""
 
 

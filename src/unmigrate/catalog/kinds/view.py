@@ -8,19 +8,25 @@ from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
 
 
+STORAGE = {None: "DEFAULT", "p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
+COMPRESSION = {"": "default", "p": "pglz", "l": "lz4"}
+SETTINGS = "jsonb_build_array(case when a.attstorage <> t.typstorage then a.attstorage end, nullif(a.attstattarget, -1), a.attcompression)"
+
+
 def query(relkind: str) -> str:
     return f"""
 select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
   jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
     'definition', rtrim(pg_get_viewdef(c.oid), ';'), 'options', c.reloptions, 'populated', c.relispopulated,
     'columns', (select jsonb_agg(jsonb_build_array(quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
-        {comment_json('pg_class', 'a.attrelid', 'a.attnum')}, pg_get_expr(x.adbin, x.adrelid)) order by a.attnum)
-      from pg_attribute a left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
+        {comment_json("pg_class", "a.attrelid", "a.attnum")}, pg_get_expr(x.adbin, x.adrelid), {acl_json("a.attacl", "c", "c.relowner")},
+        {SETTINGS}) order by a.attnum)
+      from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
-    'acl', {acl_json('c.relacl', 'r', 'c.relowner')}, 'comment', {comment_json('pg_class', 'c.oid')}),
+    'acl', {acl_json("c.relacl", "r", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
   jsonb_build_object('schema', c.relnamespace::text, 'definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind = '{relkind}' and {user_schema()} and {not_member('pg_class', 'c.oid')} and {{where}}"""
+where c.relkind = '{relkind}' and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}"""
 
 
 def _create(view: Object, word: str) -> Statements:
@@ -37,11 +43,24 @@ def attributes(view: Object, what: str) -> Statements:
     statements = grant_sql(f"TABLE {view.name}", None, f["acl"])
     if f["comment"] is not None:
         statements.append(comment_sql(what, f["comment"]))
-    for name, _, comment, default in f["columns"] or []:
-        if comment is not None:
-            statements.append(comment_sql(f"COLUMN {view.name}.{name}", comment))
-        if default is not None:
-            statements.append(f"ALTER VIEW {view.name} ALTER COLUMN {name} SET DEFAULT {default}")
+    for column in f["columns"] or []:
+        statements += _column(view.name, what.split(f" {view.name}")[0], [*column[:2], None, None, None, [None, None, ""]], column)
+    return statements
+
+
+def _column(view: str, word: str, now: list[Any], wanted: list[Any]) -> Statements:
+    name, _, comment, default, acl, (storage, statistics, compression) = wanted
+    what = f"ALTER {word} {view} ALTER COLUMN {name}"
+    statements = [comment_sql(f"COLUMN {view}.{name}", comment)] if comment != now[2] else []
+    if default != now[3]:
+        statements.append(f"{what} DROP DEFAULT" if default is None else f"{what} SET DEFAULT {default}")
+    statements += [s.replace(f" ON {view} ", f" ({name}) ON {view} ", 1) for s in grant_sql(view, now[4], acl)]
+    if storage != now[5][0]:
+        statements.append(f"{what} SET STORAGE {STORAGE[storage]}")
+    if statistics != now[5][1]:
+        statements.append(f"{what} SET STATISTICS {-1 if statistics is None else statistics}")
+    if compression != now[5][2]:
+        statements.append(f"{what} SET COMPRESSION {COMPRESSION[compression]}")
     return statements
 
 
@@ -90,8 +109,7 @@ def _attribute_changes(now: Object, wanted: Object, changed: frozenset[str], wha
         statements.append(comment_sql(what, wanted.facts["comment"]))
     if "columns" in changed:
         for before, after in zip(now.facts["columns"], wanted.facts["columns"], strict=True):
-            if before[2] != after[2]:
-                statements.append(comment_sql(f"COLUMN {wanted.name}.{after[0]}", after[2]))
+            statements += _column(wanted.name, what.split(f" {wanted.name}")[0], before, after)
     return statements
 
 

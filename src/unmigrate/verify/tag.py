@@ -1,0 +1,62 @@
+"""The files of a Prisma project as a git tag has them, in a folder of their own."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from unmigrate.errors import EnvironmentProblem, UsageError
+
+_WANTED = re.compile(
+    r"(^|/)(migration\.sql|down\.sql|rollback\.sql|migration_lock\.toml|package\.json|prisma7?\.config\.\w+|\.config/prisma7?\.\w+|[^/]+\.prisma"
+    r"|migrations/[^/]+/[^/]+\.(ts|js|mjs))$"
+)
+
+
+def top_of(folder: Path) -> Path:
+    """The root of the git checkout around `folder`. Raises UsageError outside of one."""
+    result = _git(folder, "rev-parse", "--show-toplevel")
+    if result.returncode:
+        raise UsageError(f"{folder.resolve()} is not in a git checkout", code="no-git", remedy="leave --tag, or run it in the checkout")
+    return Path(result.stdout.decode().strip())
+
+
+def extract(top: Path, tag: str, into: Path) -> str:
+    """Write the Prisma files of `tag` below `into`; returns the commit. Raises UsageError for an unknown tag."""
+    found = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{tag}^{{commit}}")
+    if found.returncode:
+        raise UsageError(f"git knows no tag or commit {tag}", code="tag", remedy="git fetch --tags, or check the name")
+    commit = found.stdout.decode().strip()
+    entries = list(_entries(top, commit))
+    if entries:
+        _write(top, entries, into)
+    return commit
+
+
+def _entries(top: Path, commit: str) -> Iterator[tuple[str, str]]:
+    """(blob, path) of the wanted files."""
+    listing = _git(top, "ls-tree", "-r", "-z", "--full-tree", commit).stdout
+    for entry in listing.decode("utf-8", "surrogateescape").split("\0"):
+        meta, _, path = entry.partition("\t")
+        if path and meta.startswith("100") and _WANTED.search(path) and "node_modules/" not in path:
+            yield meta.split()[2], path
+
+
+def _write(top: Path, entries: list[tuple[str, str]], into: Path) -> None:
+    request = "".join(f"{blob}\n" for blob, _ in entries).encode()
+    answer = _git(top, "cat-file", "--batch", stdin=request).stdout
+    at = 0
+    for _, path in entries:
+        end = answer.index(b"\n", at)
+        size = int(answer[at:end].split()[2])
+        target = into / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(answer[end + 1 : end + 1 + size])
+        at = end + 1 + size + 1
+
+
+def _git(folder: Path, *arguments: str, stdin: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
+    try:
+        return subprocess.run(["git", "-C", str(folder), *arguments], input=stdin, capture_output=True, check=False)
+    except OSError as error:
+        raise EnvironmentProblem("git cannot be run", code="no-git", remedy="install git, or leave --tag") from error
