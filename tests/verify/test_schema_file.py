@@ -8,7 +8,7 @@ from unmigrate.errors import UsageError
 from unmigrate.prisma.schema import Columns, Schema, parse_schema, read_schema
 from unmigrate.prisma.syntax import Call, Name
 
-TRICKY = r'''// a comment with model Foo {
+TRICKY = r"""// a comment with model Foo {
 generator client {
   provider        = "prisma-client-js"
   previewFeatures = ["multiSchema", "views"]
@@ -69,7 +69,7 @@ enum Role {
   @@map("role")
   @@schema("public")
 }
-'''
+"""
 
 
 def parse(*texts: str) -> Schema:
