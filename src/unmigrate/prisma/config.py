@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unmigrate.prisma import dotenv
-from unmigrate.prisma.javascript import FromEnvironment, Program, Reference, Unknown, Value
+from unmigrate.prisma.javascript import FromEnvironment, Program, Reference, Unknown, Value, member
 
 _ENDINGS = ("js", "ts", "mjs", "cjs", "mts", "cts")
 _STEMS = ("prisma7.config", ".config/prisma7", "prisma.config", ".config/prisma", ".config/prisma.config")
@@ -45,10 +45,10 @@ def read_config(file: Path, root: Path, environ: Mapping[str, str]) -> Config:
     exported = Program(text, file, root, variables).default_export()
     if not isinstance(exported, dict):
         return Config(file, unreadable=frozenset({"schema", "migrations", "url"}))
-    datasource, migrations = exported.get("datasource"), exported.get("migrations")
-    path = migrations.get("path") if isinstance(migrations, dict) else migrations
-    url = _url(datasource)
-    settings = {"schema": exported.get("schema"), "migrations": path, "url": url}
+    migrations = member(exported, "migrations")
+    path = member(migrations, "path") if isinstance(migrations, dict) else migrations
+    url = _url(member(exported, "datasource"))
+    settings = {"schema": member(exported, "schema"), "migrations": path, "url": url}
     return Config(
         file,
         _path(file, settings["schema"]),
@@ -63,7 +63,7 @@ def read_config(file: Path, root: Path, environ: Mapping[str, str]) -> Config:
 def _url(datasource: Value) -> Value:
     if not isinstance(datasource, dict):
         return datasource
-    return datasource.get("directUrl") or datasource.get("url")
+    return member(datasource, "directUrl") or member(datasource, "url")
 
 
 def _path(file: Path, value: Value) -> Path | None:

@@ -44,7 +44,7 @@ class FromEnvironment(str):
 
 UNKNOWN: Final = Unknown()
 # None stands for undefined and null alike.
-Value: TypeAlias = "str | bool | None | Unknown | Reference | dict[str, Value] | list[Value]"
+Value: TypeAlias = "str | bool | Unknown | Reference | dict[str, Value] | list[Value] | None"
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
@@ -153,7 +153,7 @@ class Program:
             self.depth -= 1
 
     def _either(self, at: int) -> tuple[Value, int]:
-        """a ?? b, a || b, a && b, a + b, from left to right: enough for what configs do."""
+        """a ?? b, a || b, a && b, a + b, from left to right: enough for configs."""
         value, at = self._unary(at)
         while self._is(at, "??", "||", "&&", "+"):
             sign = self._at(at).text
@@ -225,14 +225,14 @@ class Program:
 
     def _member(self, value: Value, name: str) -> Value:
         if isinstance(value, dict):
-            return value.get(name)
+            return member(value, name)
         if not isinstance(value, Reference):
             return UNKNOWN
         if value.path == "process.env":
             return FromEnvironment(self.environ[name], name) if name in self.environ else None
         path = f"{value.path}.{name}"
-        known = {"import.meta.dirname": str(self.file.parent), "import.meta.filename": str(self.file), "import.meta.url": self.file.as_uri()}
-        return known.get(path, Reference(path))
+        here = {"dirname": str(self.file.parent), "filename": str(self.file), "url": self.file.as_uri()}
+        return here.get(name, Reference(path)) if value.path == "import.meta" else Reference(path)
 
     def _call(self, function: Value, arguments: list[Value]) -> Value:
         if not isinstance(function, Reference):
@@ -281,7 +281,10 @@ class Program:
         while not self._is(at, "}"):
             kind, text = self._at(at)
             key = text[1:-1] if kind == "string" else text
-            if text == "..." or kind not in ("string", "name"):
+            if text == "...":
+                value, at = self._item(at + 1, "}")
+                found |= value if isinstance(value, dict) else {"...": UNKNOWN}
+            elif kind not in ("string", "name"):
                 at = self._skip_item(at, "}")
             elif self._is(at + 1, ":"):
                 found[key], at = self._item(at + 2, "}")
@@ -361,6 +364,11 @@ class Program:
         if not self._is(at, mark):
             raise _UnreadableError
         return at + 1
+
+
+def member(value: dict[str, Value], name: str) -> Value:
+    """A member of an object, which may have come with something that was spread into it."""
+    return value.get(name, value.get("..."))
 
 
 def _unescaped(text: str) -> str:

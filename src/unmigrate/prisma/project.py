@@ -1,4 +1,10 @@
-"""Finding a Prisma project: schema files, migrations folder, provider, URL. Flags win over everything found."""
+"""Finding a Prisma project as Prisma finds it: schema files, migrations folder, provider, URL. Flags win over everything found.
+
+    schema       --schema-file; prisma.config; package.json `prisma.schema`; schema.prisma; prisma/schema.prisma; a folder of schema files
+    migrations   --migrations; prisma.config; beside the file with the datasource (6.x); at the schema's root (7.x)
+    URL          --url; the datasource's directUrl, then url (6.x); prisma.config's datasource (7.x, and 6.x with engine "classic")
+    variables    the environment; .env files, which Prisma reads itself only without a prisma.config
+"""
 
 import json
 import re
@@ -8,17 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from unmigrate.errors import RefusedError, UsageError
+from unmigrate.prisma import dotenv
+from unmigrate.prisma.config import Config, find_config, read_config
+from unmigrate.prisma.migrations import POSTGRES, locked_provider
+from unmigrate.prisma.url import schema_of
 
-_CONFIG_ENDINGS = ("ts", "js", "mjs", "cjs", "mts", "cts")
-_CONFIG_NAMES = tuple(
-    f"{stem}.{ending}" for stem in ("prisma.config", ".config/prisma", "prisma7.config", ".config/prisma7") for ending in _CONFIG_ENDINGS
-)
 _REMEDY = "give --project DIR, or --schema-file and --migrations"
+_FOLDER = "migrations"
+_DEPTH = 5  # of folders below the start in which packages and projects are looked for
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A Prisma project on disk. url_source: where the URL was found ("" if nowhere). schema_name: of the URL's ?schema=."""
+    """A Prisma project on disk.
+
+    url_source: where the URL was found, or where it was looked for in vain; schema_name: of the URL's ?schema=; version: of the
+    prisma package, as installed or else as package.json asks for, where that can be seen.
+    """
 
     root: Path
     schema_files: tuple[Path, ...]
@@ -27,183 +39,221 @@ class Project:
     url: str | None
     url_source: str
     schema_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Config:
-    """The plain part of a prisma.config file."""
-
-    folder: Path
-    schema: str | None = None
-    migrations: str | None = None
-    url_env: str | None = None
-    url: str | None = None
+    version: tuple[int, int] | None = None
 
 
 def find_project(
     start: Path, *, package: str | None, schema: Path | None, migrations: Path | None, url: str | None, environ: Mapping[str, str]
 ) -> Project:
-    """Find the project at or under `start`. Raises UsageError (not a project), RefusedError (not PostgreSQL)."""
+    """Find the project at `start`, or in the package of that name under it.
+
+    Raises UsageError where there is none, RefusedError where it is not for PostgreSQL.
+    """
     if not start.is_dir():
         raise UsageError(f"there is no folder {start}", code="not-a-project", remedy=_REMEDY)
     root = _package(start, package) if package else start
-    config = _config(root)
+    file = find_config(root)
+    config = read_config(file, root, environ) if file else None
     files = _schema_files(root, schema, config)
     if not files and migrations is None:
-        raise UsageError(f"{root.resolve()} is not a Prisma project: no schema.prisma", code="not-a-project", remedy=_REMEDY)
-    texts = {file: _without_comments(file.read_text(encoding="utf-8", errors="replace")) for file in files}
-    source = next((f for f, text in texts.items() if re.search(r"^\s*datasource\s+\w+\s*\{", text, re.MULTILINE)), None)
-    block = _block(texts[source]) if source else {}
-    provider = block.get("provider", "postgresql").strip('"')
-    if provider not in ("postgresql", "postgres"):
-        raise RefusedError(f"the datasource's provider is {provider}; unmigrate is for PostgreSQL", code="provider", remedy="")
-    folder = _migrations_dir(root, files, source, migrations, config)
-    variables = {**({} if config else _dotenv(root)), **environ}
-    found, where = (url, "--url") if url else _url(block, config, variables)
-    return Project(root, files, folder, "postgresql", found, where if found else "", _schema_name(found))
+        message = f"{root.resolve()} is not a Prisma project: no schema.prisma"
+        raise UsageError(message, code="not-a-project", remedy=_elsewhere(root) or _REMEDY)
+    source, block = _datasource(files)
+    version = prisma_version(root)
+    folder = _migrations_dir(root, files, source, migrations, config, version)
+    _check_provider(block, folder)
+    variables = environ if config else {**_dotenv(root, files, environ), **environ}
+    found, where = (url, "--url") if url else _url(block, config, variables, version)
+    return Project(root, files, folder, "postgresql", found or None, where, schema_of(found), version)
+
+
+def prisma_version(root: Path) -> tuple[int, int] | None:
+    """Major and minor of the prisma package: installed in or above this folder, else as the nearest package.json asks for it."""
+    above = [root.resolve(), *root.resolve().parents]
+    for folder in above:
+        if version := _numbers(_json(folder / "node_modules" / "prisma" / "package.json").get("version")):
+            return version
+    for folder in above:
+        content = _json(folder / "package.json")
+        for group in ("devDependencies", "dependencies"):
+            wanted = content.get(group)
+            if isinstance(wanted, dict) and (version := _numbers(wanted.get("prisma") or wanted.get("@prisma/client"))):
+                return version
+    return None
+
+
+def _numbers(text: Any) -> tuple[int, int] | None:
+    match = re.match(r"[\^~=v>\s]*(\d+)\.(\d+)", text) if isinstance(text, str) else None
+    return (int(match[1]), int(match[2])) if match else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- packages
 
 
 def _package(root: Path, name: str) -> Path:
-    for path in _package_files(root):
-        try:
-            if json.loads(path.read_text(encoding="utf-8")).get("name") == name:
-                return path.parent
-        except (OSError, ValueError):
-            continue
-    raise UsageError(f"no package.json under {root.resolve()} has the name {name}", code="no-package", remedy="check --filter")
+    names = []
+    for folder in _folders(root):
+        found = _json(folder / "package.json").get("name")
+        if found == name:
+            return folder
+        if isinstance(found, str) and _is_project(folder):
+            names.append(found)
+    remedy = f"packages with Prisma there: {', '.join(names[:5])}" if names else "check --filter"
+    raise UsageError(f"no package.json under {root.resolve()} has the name {name}", code="no-package", remedy=remedy)
 
 
-def _package_files(folder: Path, depth: int = 5) -> Iterator[Path]:
-    if (folder / "package.json").is_file():
-        yield folder / "package.json"
+def _elsewhere(root: Path) -> str:
+    """Where projects are below a folder that is none: what a person at the root of a monorepo needs to hear."""
+    found: list[Path] = []
+    for folder in _folders(root):
+        if folder != root and _is_project(folder) and not any(each in folder.parents for each in found):
+            found.append(folder)
+    return f"give --project {' or --project '.join(map(str, found[:4]))}" if found else ""
+
+
+def _is_project(folder: Path) -> bool:
+    return find_config(folder) is not None or (folder / "prisma" / "schema.prisma").is_file() or (folder / "schema.prisma").is_file()
+
+
+def _folders(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
+    yield folder
     if depth:
-        for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name != "node_modules"):
-            yield from _package_files(child, depth - 1)
+        for child in _children(folder):
+            yield from _folders(child, depth - 1)
 
 
-def _config(root: Path) -> _Config | None:
-    """The plain forms of prisma.config: string literals and env("X"). It is code: anything else needs flags."""
-    path = next((root / name for name in _CONFIG_NAMES if (root / name).is_file()), None)
-    if path is None:
-        return None
-    text = _without_comments(path.read_text(encoding="utf-8", errors="replace"))
-    folder = path.parent.parent if path.parent.name == ".config" else path.parent
-    datasource = _braces(text, "datasource")
-    url = re.search(
-        r"\burl\s*:\s*(?:env\(\s*(['\"`])(\w+)\1\s*\)|process\.env\.(\w+)|process\.env\[(['\"])(\w+)\4\]|(['\"`])(.+?)\6)", datasource
-    )
-    return _Config(
-        folder,
-        _literal(text, "schema"),
-        _literal(_braces(text, "migrations"), "path"),
-        (url[2] or url[3] or url[5]) if url else None,
-        url[7] if url else None,
-    )
+def _children(folder: Path) -> list[Path]:
+    try:
+        children = [each for each in folder.iterdir() if each.is_dir() and not each.is_symlink()]
+    except OSError:
+        return []
+    return sorted(each for each in children if not each.name.startswith(".") and each.name not in ("node_modules", _FOLDER))
 
 
-def _literal(text: str, name: str) -> str | None:
-    """name: 'x', path.join('a', 'b') or path.resolve(__dirname, 'a')."""
-    match = re.search(rf"\b{name}\s*:\s*(?:path\.)?(?:join|resolve)?\(?\s*((?:(?:__dirname|['\"`][^'\"`]*['\"`])\s*,?\s*)+)", text)
-    parts = re.findall(r"['\"`]([^'\"`]*)['\"`]", match[1]) if match else []
-    return "/".join(parts) or None
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
-def _braces(text: str, name: str) -> str:
-    match = re.search(rf"\b{name}\s*:\s*\{{([^{{}}]*)\}}", text)
-    return match[1] if match else ""
+# ------------------------------------------------------------------------------------------------------------------------------ schema
 
 
-def _schema_files(root: Path, flag: Path | None, config: _Config | None) -> tuple[Path, ...]:
-    candidates: list[Path] = []
-    if flag is not None:
-        candidates = [flag if flag.is_absolute() or flag.exists() else root / flag]
-    elif config is not None and config.schema:
-        candidates = [config.folder / config.schema]
-    elif (named := _package_schema(root)) is not None:
-        candidates = [root / named]
-    else:
-        candidates = [root / "schema.prisma", root / "prisma" / "schema.prisma", root / "prisma" / "schema", root / "prisma"]
-    for path in candidates:
+def _schema_files(root: Path, flag: Path | None, config: Config | None) -> tuple[Path, ...]:
+    named, where = _named_schema(root, flag, config)
+    if named is not None:
+        if files := _prisma_files(named):
+            return files
+        raise UsageError(f"there is no schema at {named} ({where})", code="no-schema", remedy="give --schema-file FILE or FOLDER")
+    for path in (root / "schema.prisma", root / "prisma" / "schema.prisma"):
         if path.is_file():
             return (path,)
-        if path.is_dir() and (files := tuple(sorted(p for p in path.rglob("*.prisma") if "node_modules" not in p.parts))):
+    for folder in (root / "prisma" / "schema", root / "prisma"):  # for which Prisma itself wants to be told
+        if (files := _prisma_files(folder)) and _datasource(files)[0] is not None:
             return files
-    if flag is not None or (config is not None and config.schema):
-        raise UsageError(f"there is no schema at {candidates[0]}", code="no-schema", remedy="check --schema-file or prisma.config")
     return ()
 
 
-def _package_schema(root: Path) -> str | None:
-    path = root / "package.json"
-    if not path.is_file():
-        return None
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    value = content.get("prisma", {}).get("schema") if isinstance(content.get("prisma"), dict) else None
-    return str(value) if value else None
-
-
-def _migrations_dir(root: Path, files: tuple[Path, ...], source: Path | None, flag: Path | None, config: _Config | None) -> Path:
+def _named_schema(root: Path, flag: Path | None, config: Config | None) -> tuple[Path | None, str]:
     if flag is not None:
-        return flag if flag.is_absolute() or flag.exists() else root / flag
-    if config is not None and config.migrations:
-        return config.folder / config.migrations
-    beside = (source or files[0]).parent
-    tops = [beside, *beside.parents[: len(beside.parts) - len(root.parts)]]  # 7.x: at the schema's root
-    return next((top / "migrations" for top in tops if (top / "migrations").is_dir()), beside / "migrations")
+        return _from(root, flag), "--schema-file"
+    if config is not None and "schema" in config.unreadable:
+        message = f"{config.file} computes where the schema is, and unmigrate does not run it"
+        raise UsageError(message, code="config", remedy="give --schema-file and --migrations")
+    if config is not None and config.schema is not None:
+        return config.schema, config.file.name
+    setting = _json(root / "package.json").get("prisma")
+    value = setting.get("schema") if isinstance(setting, dict) else None
+    return (root / value, "package.json") if isinstance(value, str) and value else (None, "")
 
 
-def _without_comments(text: str) -> str:
-    return re.sub(r"(?<![:\"'\w])//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
+def _from(root: Path, flag: Path) -> Path:
+    """A flag's path: from where the person stands, else from the project."""
+    return flag if flag.is_absolute() or flag.exists() else root / flag
 
 
-def _block(text: str) -> dict[str, str]:
-    match = re.search(r"^\s*datasource\s+\w+\s*\{(.*?)^\s*\}", text, re.MULTILINE | re.DOTALL)
-    lines = match[1].splitlines() if match else []
-    return {k.strip(): v.strip() for k, _, v in (line.partition("=") for line in lines) if v}
+def _prisma_files(path: Path) -> tuple[Path, ...]:
+    if path.is_file():
+        return (path,)
+    return tuple(sorted(p for p in path.rglob("*.prisma") if "node_modules" not in p.parts)) if path.is_dir() else ()
 
 
-def _url(block: dict[str, str], config: _Config | None, variables: Mapping[str, str]) -> tuple[str | None, str]:
-    """directUrl before url in the datasource block (6.x), then the config's (7.x)."""
-    for name in ("directUrl", "url"):
-        value = block.get(name, "")
-        if env := re.match(r"env\(\s*\"(\w+)\"\s*\)", value):
-            if found := variables.get(env[1]):
-                return found, env[1]
-        elif value.startswith('"'):
-            return value.strip('"'), "schema.prisma"
-    if config is not None and config.url_env:
-        return variables.get(config.url_env), config.url_env
-    if config is not None and config.url:
-        return config.url, "prisma.config"
-    return (variables.get("DATABASE_URL"), "DATABASE_URL") if not block.get("url") else (None, "")
+def _datasource(files: tuple[Path, ...]) -> tuple[Path | None, dict[str, str]]:
+    """The file that holds the datasource block, and the block's settings as they are written."""
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read: {error.strerror}", code="unreadable", remedy="check its permissions") from error
+        text = re.sub(r'("(?:[^"\\\n]|\\.)*")|//[^\n]*', lambda match: match[1] or "", text)  # comments, but not in strings
+        if match := re.search(r"^\s*datasource\s+\w+\s*\{(.*?)^\s*\}", text, re.MULTILINE | re.DOTALL):
+            pairs = (line.partition("=") for line in match[1].splitlines())
+            return file, {key.strip(): value.strip() for key, sign, value in pairs if sign}
+    return None, {}
 
 
-def _dotenv(root: Path) -> dict[str, str]:
-    """.env of the package's folder, and of prisma/ below it, with ${NAME} expanded."""
-    values: dict[str, str] = {}
-    for path in (root / "prisma" / ".env", root / ".env"):
-        if not path.is_file():
-            continue
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            match = re.match(r"\s*(?:export\s+)?([\w.]+)\s*=\s*(.*?)\s*$", line)
-            if match and not line.lstrip().startswith("#"):
-                values[match[1]] = _unquoted(match[2])
-    return {k: re.sub(r"\$\{(\w+)\}", lambda m: values.get(m[1], ""), v) for k, v in values.items()}
+def _check_provider(block: dict[str, str], folder: Path) -> None:
+    providers = re.findall(r'"([^"]*)"', block.get("provider", "")) or [locked_provider(folder) or "postgresql"]
+    if not POSTGRES.intersection(providers):
+        message = f"the datasource's provider is {providers[0]}; unmigrate is for PostgreSQL"
+        raise RefusedError(message, code="provider", remedy="give the project that uses PostgreSQL with --project or --schema-file")
 
 
-def _unquoted(value: str) -> str:
-    if value[:1] in ("'", '"') and value.endswith(value[0]) and len(value) > 1:
-        return value[1:-1]
-    return re.sub(r"\s+#.*$", "", value)
+def _migrations_dir(
+    root: Path, files: tuple[Path, ...], source: Path | None, flag: Path | None, config: Config | None, version: tuple[int, int] | None
+) -> Path:
+    if flag is not None:
+        return _from(root, flag)
+    if config is not None and "migrations" in config.unreadable:
+        message = f"{config.file} computes where the migrations are, and unmigrate does not run it"
+        raise UsageError(message, code="config", remedy="give --migrations")
+    if config is not None and config.migrations is not None:
+        return config.migrations
+    beside = (source or files[0]).parent / _FOLDER
+    top = _top(files) / _FOLDER
+    # Last the place of the preview feature prismaSchemaFolder: beside the folder of schema files.
+    places = [top, beside] if version is not None and version[0] >= 7 else [beside, top]
+    places += [top.parent.parent / _FOLDER] if len(files) > 1 else []
+    return next((place for place in places if place.is_dir()), places[0])
 
 
-def _schema_name(url: str | None) -> str:
-    match = re.search(r"[?&]schema=([^&]+)", url or "")
-    if not match:
-        return "public"
-    from urllib.parse import unquote
+def _top(files: tuple[Path, ...]) -> Path:
+    """The folder that holds all schema files."""
+    folders = [file.parent for file in files]
+    return next(folder for folder in [folders[0], *folders[0].parents] if all(folder == f or folder in f.parents for f in folders))
 
-    return unquote(match[1])
+
+# --------------------------------------------------------------------------------------------------------------------------------- URL
+
+
+def _url(
+    block: dict[str, str], config: Config | None, variables: Mapping[str, str], version: tuple[int, int] | None
+) -> tuple[str | None, str]:
+    written = _written_url(block, variables)
+    if config is None or (config.url is None and "url" not in config.unreadable):
+        return written or (variables.get("DATABASE_URL"), "DATABASE_URL")
+    if config.classic or written is None or (version is not None and version[0] >= 7):
+        return config.url, config.url_source
+    return written
+
+
+def _written_url(block: dict[str, str], variables: Mapping[str, str]) -> tuple[str | None, str] | None:
+    """The schema's own URL and its source; None where the schema has none.
+
+    Where directUrl's variable is not set, Prisma stops, and so do we: `url` would lead through a pooler.
+    """
+    value = block.get("directUrl") or block.get("url", "")
+    if match := re.match(r"env\(\s*\"([^\"]+)\"\s*\)", value):
+        return variables.get(match[1]), match[1]
+    return (match[1], "schema.prisma") if (match := re.match(r'"([^"]*)"', value)) else None
+
+
+def _dotenv(root: Path, files: tuple[Path, ...], environ: Mapping[str, str]) -> dict[str, str]:
+    """What Prisma 6 reads on its own: .env of the package, and one beside the schema, in prisma/ or here. The package's wins."""
+    package = next((folder for folder in [root, *root.resolve().parents] if (folder / "package.json").is_file()), root)
+    beside = [file.parent for file in files] + [root / "prisma", root]
+    second = next((folder / ".env" for folder in beside if (folder / ".env").is_file()), None)
+    values = {**(dotenv.read(second) if second else {}), **dotenv.read(package / ".env")}
+    return dotenv.expand(values, environ)
