@@ -26,11 +26,14 @@ with named (catalog, oid) as (
   union select 'pg_type'::regclass, t.typarray from named join pg_type t on t.typrelid = named.oid where catalog = 'pg_class'
 )
 select distinct
-  case when r.oid is not null and r.rulename = '_RETURN' or x.oid is not null then 'pg_class' else d.classid::regclass::text end,
-  (case when r.rulename = '_RETURN' then r.ev_class when x.oid is not null then x.adrelid else d.objid end)::int8
+  case when r.oid is not null and r.rulename = '_RETURN' or x.oid is not null then 'pg_class'
+    when y.oid is not null then 'pg_publication' else d.classid::regclass::text end,
+  (case when r.rulename = '_RETURN' then r.ev_class when x.oid is not null then x.adrelid when y.oid is not null then y.prpubid
+    else d.objid end)::int8
 from pg_depend d join target on d.refclassid = cid and d.refobjid = target.oid
 left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
 left join pg_attrdef x on d.classid = 'pg_attrdef'::regclass and x.oid = d.objid
+left join pg_publication_rel y on d.classid = 'pg_publication_rel'::regclass and y.oid = d.objid
 """
 
 
@@ -132,7 +135,8 @@ class Observer:
                 if (
                     o.kind in again
                     or key.oid in comments
-                    or (uncommented and (o.facts.get("comment") is not None or o.kind.endswith("view")))
+                    or (uncommented and _may_be_commented(o))
+                    or ("partitioned" in again and o.facts.get("partitions"))
                 ):
                     wanted[o.kind].add(key.oid)
         return wanted
@@ -172,7 +176,7 @@ class Observer:
 
     def _renamed(self, before: Catalog, keys: set[Key]) -> list[Object]:
         pairs = ((before.objects.get(k), self.catalog.objects.get(k)) for k in keys)
-        return [new for old, new in pairs if old and new and old.name != new.name]
+        return [new for old, new in pairs if old and new and (old.name != new.name or _parts(old) != _parts(new))]
 
     def _propagate(self, renamed: list[Object], before: Catalog) -> set[Key]:
         """Derived text of what speaks of a renamed object is read again."""
@@ -204,10 +208,24 @@ class Observer:
         )
 
 
+def _may_be_commented(o: Object) -> bool:
+    more = ("comment", "remark", "index_comment", "partitions", "sequence", "not_null_more")
+    return o.kind in ("composite", "view", "materialized view") or any(o.facts.get(fact) for fact in more)
+
+
+def _parts(o: Object) -> list[Any] | None:
+    """Names of parts that are no objects of their own: labels, columns of views, attributes."""
+    if o.kind == "enum":
+        labels: list[Any] | None = o.facts["labels"]
+        return labels
+    named = o.facts.get("attributes") or o.facts.get("columns")
+    return [part[0] for part in named] if named else None
+
+
 # Which kinds are read again when a catalog row of this tag was written; a tag that is a kind's name reads that kind.
 _READ_BY = {
     "table": ("table", "column"),
-    "attribute": ("column", "view", "materialized view", "composite", "index"),
+    "attribute": ("column", "view", "materialized view", "composite", "index", "other relation"),
     "default": ("column", "view"),
     "not null": ("column",),
     "identity table": ("column",),
@@ -216,12 +234,17 @@ _READ_BY = {
     "view rule": ("view", "materialized view"),
     "index entry": ("index",),
     "backed constraint": ("constraint",),
+    "partitioned index": ("index",),
     "sequence entry": ("sequence",),
     "publication table": ("publication",),
 }
 # Rows lost there leave no other trace: these kinds are read again whole.
 _READ_ALL = {
-    "pg_inherits": ("table",),
+    "pg_inherits": ("table", "partitioned"),
+    "pg_ts_config_map": ("pg_ts_config",),
+    "pg_amop": ("pg_opfamily",),
+    "pg_amproc": ("pg_opfamily",),
+    "pg_user_mapping": ("pg_foreign_server",),
     "pg_publication_rel": ("publication",),
     "pg_publication_namespace": ("publication",),
     "pg_db_role_setting": ("setting",),

@@ -14,7 +14,7 @@ import psycopg
 from unmigrate.catalog import prepared
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.kinds.base import Kind
-from unmigrate.catalog.kinds.column import NOT_NULL_NAME
+from unmigrate.catalog.kinds.column import NOT_NULL_MORE, NOT_NULL_NAME
 from unmigrate.catalog.model import Catalog, Key, Object
 
 ENTER = "select set_config('unmigrate.path', current_setting('search_path'), true), set_config('search_path', '', true)"
@@ -49,6 +49,7 @@ def _query(kind: str, where: str, version: int) -> str:
     sql = sql.replace("{where}", where)
     if version < 150000:
         sql = sql.replace("pg_publication_namespace", "(select null::oid pnpubid, null::oid pnnspid where false)")
+    sql = sql.replace("{not_null_more}", NOT_NULL_MORE if version >= 180000 else "null")
     return sql.replace("{not_null_name}", NOT_NULL_NAME if version >= 180000 else "null")
 
 

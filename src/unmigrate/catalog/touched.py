@@ -28,10 +28,10 @@ class _Source:
     identities: str = ""
 
 
-def _rows(tag: str, catalog: str, condition: str = "true", report: str = "oid", *, tracked: bool = True) -> _Source:
+def _rows(tag: str, catalog: str, condition: str = "true", report: str = "oid", *, tracked: bool = True, alias: str = "") -> _Source:
     where = f"from {catalog} where {condition}"
     identities = f"select oid::int8 {where}" if tracked else ""
-    return _Source(tag, f"select distinct {report}::int8 {where} and {_MINE}", identities)
+    return _Source(tag, f"select distinct {report}::int8 {where} and {_MINE.replace('xmin', alias + 'xmin')}", identities)
 
 
 def _class(tag: str, kinds: str) -> _Source:
@@ -47,28 +47,52 @@ _IDENTITY = (
     "select d.refobjid::int8 from pg_sequence s join pg_depend d on d.objid = s.seqrelid and d.classid = 'pg_class'::regclass "
     "and d.deptype = 'i' where age(s.xmin) <= 0"
 )
+_DOMINATED = """select distinct g.oid::int8 from pg_trigger k cross join lateral pg_partition_ancestors(k.tgrelid) a
+  join pg_trigger g on g.tgrelid = a.relid and g.tgname = k.tgname and g.tgparentid = 0 where k.tgparentid <> 0 and age(k.xmin) <= 0"""
+_DISARMED = "select distinct tgconstraint::int8 from pg_trigger where tgisinternal and tgconstraint <> 0 and age(xmin) <= 0"
+_MAPPINGS = "select oid::int8 from pg_foreign_server"
+
+
+def _told_by_relation(oids: str) -> tuple[_Source, ...]:
+    """Rows of these relations also speak of a constraint (the index behind it), an identity column, a partitioned index."""
+    named = f"with t as ({oids})"
+    indexes = f"{named}, u as (select oid from t union select inhparent from pg_inherits where inhrelid in (select oid from t))"
+    behind = "select k.oid::int8 from pg_constraint k where k.contype in ('p', 'u', 'x') and k.conindid in (select oid from u)"
+    columns = "select d.refobjid::int8 from pg_depend d join t on d.objid = t.oid and d.classid = 'pg_class'::regclass and d.deptype = 'i'"
+    return (
+        _Source("backed constraint", f"{indexes} {behind}"),
+        _Source("partitioned index", f"{named} select distinct inhparent::int8 from pg_inherits where inhrelid in (select oid from t)"),
+        _Source("identity table", f"{named} {columns}"),
+    )
+
+
 _DATABASE_SETTINGS = "setdatabase = (select oid from pg_database where datname = current_database())"
 
 _SOURCES: dict[str, tuple[_Source, ...]] = {
     "pg_class": (
         _class("table", "'r', 'p'"), _class("index", "'i', 'I'"), _class("sequence", "'S'"), _class("view", "'v'"),
         _class("materialized view", "'m'"), _class("composite", "'c'"), _class("other relation", "'f'"),
+        *_told_by_relation(f"select oid from pg_class where relkind in ('i', 'I', 'S') and {_USER} and {_MINE}"),
     ),
     "pg_attribute": (_rows("attribute", "pg_attribute", f"attrelid >= {FIRST_USER_OID}", "attrelid", tracked=False),),
     "pg_attrdef": (_rows("default", "pg_attrdef", report="adrelid", tracked=False),),
     "pg_constraint": (
         _rows("constraint", "pg_constraint", f"{_USER} and contype <> 'n'"),
         _rows("not null", "pg_constraint", f"{_USER} and contype = 'n'", "conrelid", tracked=False),
+        _rows("index", "pg_constraint", f"{_USER} and contype in ('p', 'u', 'x')", "conindid", tracked=False),
     ),
     "pg_index": (_rows("index entry", "pg_index", report="indexrelid", tracked=False), _Source("backed constraint", _BACKED)),
     "pg_sequence": (_rows("sequence entry", "pg_sequence", report="seqrelid", tracked=False), _Source("identity table", _IDENTITY)),
     "pg_type": (
         _rows("enum", "pg_type", f"{_USER} and typtype = 'e'"), _rows("domain", "pg_type", f"{_USER} and typtype = 'd'"),
+        _rows("composite", "pg_type", f"{_USER} and typtype = 'c'", "typrelid", tracked=False),
         _rows("other type", "pg_type", f"{_USER} and typtype in ('r', 'b', 'p') and typelem = 0"),
     ),
     "pg_enum": (_rows("label", "pg_enum", report="enumtypid", tracked=False),),
     "pg_proc": (_rows("routine", "pg_proc", f"{_USER} and prokind <> 'a'"), _rows("aggregate", "pg_proc", f"{_USER} and prokind = 'a'")),
-    "pg_trigger": (_rows("trigger", "pg_trigger", "not tgisinternal"),),
+    "pg_trigger": (
+        _rows("trigger", "pg_trigger", "not tgisinternal"), _Source("trigger", _DOMINATED), _Source("constraint", _DISARMED),
+    ),
     "pg_policy": (_rows("policy", "pg_policy"),),
     "pg_rewrite": (
         _rows("rule", "pg_rewrite", f"{_USER} and rulename <> '_RETURN'"),
@@ -82,10 +106,25 @@ _SOURCES: dict[str, tuple[_Source, ...]] = {
     "pg_publication_namespace": (_rows("publication table", "pg_publication_namespace", report="pnpubid", tracked=False),),
     "pg_event_trigger": (_rows("event trigger", "pg_event_trigger"),),
     "pg_default_acl": (_rows("default privileges", "pg_default_acl"),),
-    "pg_inherits": (_rows("inherits", "pg_inherits", report="inhrelid", tracked=False),),
-    "pg_description": (_rows("comment", "pg_description", report="objoid", tracked=False),),
+    "pg_inherits": (
+        _rows("inherits", "pg_inherits", report="inhrelid", tracked=False),
+        *_told_by_relation(f"select inhrelid oid from pg_inherits where {_MINE}"),
+    ),
+    "pg_description": (
+        _rows("comment", "pg_description", report="objoid", tracked=False),
+        *_told_by_relation(f"select objoid oid from pg_description where classoid = 'pg_class'::regclass and {_MINE}"),
+        _rows("not null", "pg_description d join pg_constraint k on k.oid = d.objoid", "d.classoid = 'pg_constraint'::regclass "
+              "and k.contype = 'n'", "k.conrelid", tracked=False, alias="d."),
+        _rows("composite", "pg_description d join pg_type t on t.oid = d.objoid", "d.classoid = 'pg_type'::regclass "
+              "and t.typtype = 'c'", "t.typrelid", tracked=False, alias="d."),
+    ),
     "pg_db_role_setting": (_rows("setting", "pg_db_role_setting", _DATABASE_SETTINGS, "setrole", tracked=False),),
     **{catalog: (_rows(catalog, catalog, _USER),) for catalog in OTHER_CATALOGS},
+    "pg_ts_config_map": (_rows("pg_ts_config", "pg_ts_config_map", report="mapcfg", tracked=False),),
+    "pg_amop": (_rows("pg_opfamily", "pg_amop", report="amopfamily", tracked=False),),
+    "pg_amproc": (_rows("pg_opfamily", "pg_amproc", report="amprocfamily", tracked=False),),
+    "pg_foreign_table": (_rows("other relation", "pg_foreign_table", report="ftrelid", tracked=False),),
+    "pg_user_mapping": (_Source("pg_foreign_server", _MAPPINGS),),
 }  # fmt: skip
 
 # Deletions here are seen otherwise: with their table, their type, or by an update of the row they belong to.

@@ -42,6 +42,8 @@ def command(
     entries = []
     needed = wanted_extensions([text, *(m.sql for m in migrations)])
     with options.workspace(at.scratch, needed, schema=schema or "public", setup=text, persistent=use_cache) as work:
+        for name, why in work.pool.lacking(needed).items():
+            render.say(f"note: {work.pool.server.label} lacks extension {name}: {why}")
         cache = AuditCache(work, migrations, rows=rows) if use_cache and work.pool.server.persistent else None
         for entry in render.progress(audit(work, migrations, rows=rows, cache=cache), len(migrations), "auditing"):
             entries.append(entry)
@@ -52,6 +54,7 @@ def command(
     if json_file:
         report = {"version": 1, "server": server, "migrations": [e.report for e in entries]}
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    click.echo(f"\nProved on {server['label']}; a rollback asks for a proof on the target's own major version.")
     return _summary(entries)
 
 
@@ -68,7 +71,7 @@ def _summary(entries: list[Any]) -> int:
     values = [e.report for e in entries]
     schema = Counter(v["schema"]["verdict"] for v in values)
     data = Counter(v["data"]["plain"]["verdict"] for v in values)
-    click.echo(f"\n{len(values)} migrations. schema: {_counts(schema)}. data when deployed plainly: {_counts(data)}.")
+    click.echo(f"{len(values)} migrations. schema: {_counts(schema)}. data when deployed plainly: {_counts(data)}.")
     return 1 if schema["refused"] or data["lossy"] or data["unknown"] else 0
 
 

@@ -44,6 +44,8 @@ def make_plan(
     target_url = target.project.url if target else None
     with render.waiting("starting scratch"), options.workspace(scratch, needed, schema=schema, target=target_url) as work:
         guard_scratch(work, target, major, strict=strict)
+        for name, why in work.pool.lacking(needed).items():
+            render.say(f"note: {work.pool.server.label} lacks extension {name}: {why}")
         request = Request(migrations, count, rows=rows, concurrently=concurrently, fill=fill)
         return build(work, request, render.say_to_people)
 

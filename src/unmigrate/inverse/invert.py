@@ -8,12 +8,13 @@ put back what was taken away. Kinds say how; this module says in what order.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from unmigrate.catalog.kinds import KINDS, other
+from unmigrate.catalog.kinds import KINDS, other, routine
 from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.kinds.enum import renamed_labels
 from unmigrate.catalog.kinds.sequence import owned_by
-from unmigrate.catalog.model import Key, Object
+from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
+from unmigrate.catalog.sqltext import grant_sql
 from unmigrate.inverse import retype
 from unmigrate.inverse.dependents import Dependents
 from unmigrate.inverse.model import InverseStep
@@ -37,6 +38,11 @@ REBUILDABLE = frozenset(
 EARLY = REBUILDABLE | {"default privileges"}
 LATE_TYPES = frozenset({"sequence", "routine", "enum", "composite", "domain", "extension", "schema", "other type", "other relation"})
 OTHERS = frozenset(kind.name for kind in other.KINDS) - {"other type"}
+# Letter of default privileges, and the word for grants.
+GRANTED = {
+    "table": ("r", "TABLE"), "view": ("r", "TABLE"), "materialized view": ("r", "TABLE"), "sequence": ("S", "SEQUENCE"),
+    "routine": ("f", "FUNCTION"), "enum": ("T", "TYPE"), "domain": ("T", "TYPE"), "composite": ("T", "TYPE"),
+}  # fmt: skip
 NAMING = ("label", "schema", "table", "owner")
 
 
@@ -74,6 +80,11 @@ def _sort_out(delta: Delta) -> Work:
         elif now.kind == "enum":
             del work.drop[now.key], work.create[wanted.key]
             work.retype.append((now, wanted))
+    attached = _attached(delta.after)
+    for o in delta.dropped:
+        owner, name = o.facts.get("table") or o.facts.get("owner"), o.facts.get("index") or o.name
+        if o.kind in ("index", "constraint") and (owner, name) in attached:
+            del work.create[o.key]  # it is there, and stands for itself again once its table is detached
     _whole_tables(work, pairs, delta)
     for old, new in delta.altered:
         changed = new.changes(old)
@@ -85,6 +96,13 @@ def _sort_out(delta: Delta) -> Work:
         else:
             work.alter.append((new, old, changed))
     return work
+
+
+def _attached(catalog: Catalog) -> set[tuple[str, str]]:
+    """(table, schema.name) of indexes of partitions that belong to an index of the partitioned table: no objects of their own."""
+    parents = [o for o in catalog if o.kind in ("index", "constraint") and o.facts["partitions"]]
+    listed = [part for o in parents for part in o.facts["partitions"]]
+    return {(table, f"{schema}.{name}") for table, schema, name, _ in listed}
 
 
 def _same_parent(now: Object, wanted: Object, delta: Delta) -> bool:
@@ -120,7 +138,7 @@ def _clear_the_way(work: Work, delta: Delta, dependents: Dependents, converted: 
         fresh = []
         for dependent, on in dependents(pending):
             victim = delta.after.get(dependent)
-            if victim is None or victim.kind not in REBUILDABLE or dependent in seen:
+            if victim is None or dependent in seen or not (victim.kind in REBUILDABLE or victim.facts.get("generated")):
                 continue
             if on in in_place and not _in_the_way(victim, on, types):
                 continue
@@ -172,13 +190,13 @@ class _Builder:
         self._create(o for o in created if o.kind == "sequence")
         self._create(o for o in created if o.kind == "routine" and not o.facts["late"])
         self._create(o for o in created if o.kind == "table")
-        self._create(o for o in created if o.kind == "column" and o.parent not in work.create)
+        self._create(o for o in created if o.kind == "column" and o.parent not in work.create and not _follows(o))
         self._alter()
         self._owned(created)
         self._drop(o for o in work.drop.values() if o.kind in LATE_TYPES and o not in early)
         self._drop(o for o in work.drop.values() if o.kind not in LATE_TYPES | EARLY | {"table", "column"} and o not in early)
         self._create(o for o in created if o.kind == "index" and o.facts["table_kind"] != "m")
-        constraints = [o for o in created if o.kind == "constraint" and o.facts["of"] == "TABLE"]
+        constraints = [o for o in created if o.kind == "constraint" and (o.facts["of"] == "TABLE" or o.parent not in work.create)]
         self._create(o for o in constraints if o.facts["contype"] != "f")
         self._create(o for o in constraints if o.facts["contype"] == "f")
         late = {"statistics", "view", "materialized view"}
@@ -202,8 +220,13 @@ class _Builder:
     def _drop(self, objects: Iterable[Object]) -> None:
         rank = {"constraint": 100}
         for o in sorted(objects, key=lambda o: (-(rank.get(o.kind, KINDS[o.kind].rank)), _fk_first(o), -o.key.oid, -o.key.sub)):
-            if not self._falls_with_parent(o):
+            if not self._falls_with_parent(o) and not (_follows(o) and self._work.drop.keys() & self._ancestors(o)):
                 self._add(o, KINDS[o.kind].drop(o))
+
+    def _ancestors(self, column: Object) -> set[Key]:
+        """Columns of other tables that a column may be inherited from: those of its name."""
+        label, own = column.facts["label"], column.key.oid
+        return {o.key for o in self._after if o.kind == "column" and o.facts["label"] == label and o.key.oid != own}
 
     def _falls_with_parent(self, o: Object) -> bool:
         parent = o.parent
@@ -216,7 +239,7 @@ class _Builder:
 
     def _rename(self) -> None:
         """Names first, so that everything after speaks the wanted names; a name still taken is waited for."""
-        pending = [(now, wanted) for now, wanted, _ in self._work.alter if _own_name(now) != _own_name(wanted)]
+        pending = [(now, wanted) for now, wanted, _ in self._work.alter if _own_name(now) != _own_name(wanted) and not _follows(now)]
         pending.sort(key=lambda pair: (KINDS[pair[0].kind].rank, pair[0].key))
         while pending:
             taken = {(now.kind, now.parent, _own_name(now)) for now, _ in pending}
@@ -229,19 +252,32 @@ class _Builder:
 
     def _rename_one(self, now: Object, wanted: Object) -> None:
         parent = self._before.get(wanted.parent)
+        if "schema" in now.raw and now.raw["schema"] == wanted.raw["schema"]:  # it bears its old name again
+            now = replace(now, facts={**now.facts, "schema": wanted.facts["schema"]})
         if parent is not None:
             now = replace(now, facts={**now.facts, **{f: parent.name for f in ("table", "owner") if f in now.facts and wanted.parent}})
         self._add(wanted, KINDS[now.kind].alter(now, _named_like(wanted, now), frozenset()) or [])
 
     def _create(self, objects: Iterable[Object]) -> None:
         for o in objects:
-            if o.kind == "constraint" and o.facts["of"] == "DOMAIN":
-                continue
-            self._add(o, KINDS[o.kind].create(o, self._before))
+            self._add(o, [*KINDS[o.kind].create(o, self._before), *self._undo_default_grants(o)])
             if o.kind == "domain":
                 for check in self._work.create.values():
                     if check.kind == "constraint" and check.parent == o.key:
                         self._add(check, KINDS["constraint"].create(check, self._before))
+
+    def _undo_default_grants(self, o: Object) -> list[str]:
+        """Default privileges grant what the object did not have; what it had is granted with it."""
+        if o.kind not in GRANTED:
+            return []
+        letter, word = GRANTED[o.kind]
+        in_force = [p for p in self._after if p.kind == "default privileges" and p.key not in self._work.drop]
+        given = [p.facts["acl"] or {} for p in in_force if p.facts["objects"] == letter and not p.facts["role"]
+                 and p.facts["schema"] in (None, o.facts["schema"])]
+        own = o.facts["acl"] or {}
+        added = [g for acl in given for g in acl.get("added", []) if g not in own.get("added", [])]
+        removed = [g for acl in given for g in acl.get("removed", []) if g not in own.get("removed", [])]
+        return grant_sql(f"{routine.what(o) if o.kind == 'routine' else f'{word} {o.name}'}", {"added": added, "removed": removed}, None)
 
     def _retype(self) -> None:
         for now, wanted in self._work.retype:
@@ -249,10 +285,12 @@ class _Builder:
                 self._out.append(InverseStep(sql, "enum", wanted.name, frozenset({now.key, wanted.key})))
 
     def _alter(self) -> None:
-        order = sorted(self._work.alter, key=lambda entry: (KINDS[entry[0].kind].rank, entry[0].key))
+        order = sorted(self._work.alter, key=lambda entry: (not _lets_go(entry), KINDS[entry[0].kind].rank, entry[0].key))
         for now, wanted, changed in order:
             if now.key in self._converted:
                 changed -= {"type", "default"}
+            if _follows(now):
+                changed -= {"type", "collation", "generated"}
             renamed = _named_like(wanted, now)
             if now.kind == "column" and changed & {"type"}:
                 self._add(wanted, self._convert(renamed, wanted, changed), wanted.name)
@@ -281,6 +319,17 @@ class _Builder:
         for now, wanted, changed in self._work.alter:
             if now.kind == "sequence" and "owned_by" in changed:
                 self._add(wanted, [owned_by(wanted)])
+
+
+def _follows(o: Object) -> bool:
+    """A column that is its parent table's: what happens to it happens there."""
+    return o.kind == "column" and bool(o.facts["inherited"])
+
+
+def _lets_go(entry: tuple[Object, Object, frozenset[str]]) -> bool:
+    """Stops being what a table is clustered on, which must come before another becomes it."""
+    _, wanted, changed = entry
+    return "clustered" in changed and not wanted.facts["clustered"]
 
 
 def _own_name(o: Object) -> tuple[str, str]:

@@ -36,13 +36,18 @@ def swap(now: Object, wanted: Object, converted: dict[Key, Conversion], before: 
     label = aside.rsplit(".", 1)[1]
     statements = [f"ALTER TYPE {wanted.name} RENAME TO {label}", create_as(wanted, wanted.name), *attributes(wanted)]
     tables: dict[str, list[str]] = defaultdict(list)
-    defaults = []
+    before_all, defaults = [], []
     for key, conversion in sorted(converted.items()):
         if conversion.enum.key != now.key:
             continue
         column = before.get(key) or conversion.column
         f = column.facts
         alter = f"ALTER COLUMN {f['label']}"
+        if conversion.column.facts["inherited"]:  # its parent's conversion takes it along, save for a default of its own
+            if conversion.column.facts["default"] is not None:
+                before_all.append(f"ALTER TABLE {f['table']} {alter} DROP DEFAULT")
+            defaults += [f"ALTER TABLE {f['table']} {alter} SET DEFAULT {f['default']}"] if f["default"] is not None else []
+            continue
         if conversion.column.facts["default"] is not None:
             tables[f["table"]].append(f"{alter} DROP DEFAULT")
         type_ = f["type"] if key in before.objects else conversion.column.facts["type"]
@@ -50,7 +55,11 @@ def swap(now: Object, wanted: Object, converted: dict[Key, Conversion], before: 
         tables[f["table"]].append(f"{alter} TYPE {type_} USING {f['label']}::text{array}::{type_}")
         if f["default"] is not None:
             defaults.append(f"ALTER TABLE {f['table']} {alter} SET DEFAULT {f['default']}")
-    statements += [f"ALTER TABLE {table} {', '.join(parts)}" for table, parts in tables.items()]
+    statements += before_all + [f"ALTER TABLE {table} {', '.join(parts)}" for table, parts in tables.items()]
+    for composite in before:
+        for name, type_, _ in composite.facts["attributes"] or [] if composite.kind == "composite" else []:
+            if type_ in (wanted.name, f"{wanted.name}[]"):
+                statements.append(f"ALTER TYPE {composite.name} ALTER ATTRIBUTE {name} TYPE {type_}")
     return [*statements, *defaults, f"DROP TYPE {aside}"]
 
 

@@ -17,7 +17,7 @@ from unmigrate.plan.model import Lock, Loss, Plan, Step, Verdict
 from unmigrate.plan.options import options
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.attempt import attempt
-from unmigrate.prove.dump import same_dump
+from unmigrate.prove.dump import committed
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.rows import DataProof, RowsHistory
 from unmigrate.prove.statements import Undoes, statement_map
@@ -57,7 +57,7 @@ def build(work: Workspace, request: Request, on_progress: Progress) -> Plan:
         undoes.append(_replayed(migration, lambda m=migration: statement_map(history, m)))  # type: ignore[misc]
         proofs.append(_replayed(migration, lambda m=migration: history.prove(m)))  # type: ignore[misc]
     reason = _prove_together(history, proofs, start)
-    witness = same_dump(work, request.migrations, request.count, proofs) if not reason else ""
+    witness = committed(work, request.migrations, request.count, proofs) if not reason else ""
     data = _prove_rows(work, kept, proofs, on_progress) if request.rows else [None] * len(proofs)
     connection.close()
     verdicts = tuple(_verdict(p, d, reason or witness) for p, d in zip(proofs, data, strict=True))
@@ -96,7 +96,7 @@ def _prove_rows(work: Workspace, kept: Sequence[Migration], proofs: Sequence[Sch
         history.skip(migration)
     rows = RowsHistory(connection)
     rows.begin()
-    found: list[DataProof | None] = [rows.prove(proof) for proof in proofs]
+    found: list[DataProof | None] = [rows.prove(proof, written_after=True) for proof in proofs]
     connection.close()
     return found
 

@@ -74,21 +74,24 @@ def _run(connection: psycopg.Connection[Any], statements: Sequence[str]) -> Atte
 
 
 def _settles(connection: psycopg.Connection[Any], observer: Observer, found: list[Difference]) -> bool:
-    """Whether both texts become one when loaded again: what we made of the old text is a fixpoint of loading."""
-    wanted = {}
+    """Whether both texts become one when loaded again: the text from before, and what we made of it."""
+    ours = _loaded(connection, observer, [d.found for d in found])
+    return ours is not None and ours == _loaded(connection, observer, [d.wanted for d in found])
+
+
+def _loaded(connection: psycopg.Connection[Any], observer: Observer, objects: list[Any]) -> dict[tuple[str, str], dict[str, Any]] | None:
+    """Facts of these objects once they were dropped and made again; None where that cannot be."""
     try:
-        for difference in found:
-            now = difference.found
-            if now is None or now.kind not in SETTLING:
-                return False
-            for sql in _reload(now, observer.catalog):
+        for o in objects:
+            if o is None or o.kind not in SETTLING:
+                return None
+            for sql in _reload(o, observer.catalog):
                 connection.execute(sql)
-            wanted[now.kind, now.name] = now.facts
     except (psycopg.Error, CannotInvert):
-        return False
+        return None
     observer.refresh()
     settled = observer.catalog.by_name()
-    return all(settled[name].facts == facts for name, facts in wanted.items())
+    return {(o.kind, o.name): settled[o.kind, o.name].facts for o in objects}
 
 
 def _reload(now: Any, catalog: Catalog) -> list[str]:

@@ -1,4 +1,4 @@
-"""The second witness: pg_dump's own view of the schema, before, and after the migration and its way back."""
+"""What only committed databases show: pg_dump's view of the way back, as a second witness, and the way forward again."""
 
 import re
 import subprocess
@@ -6,20 +6,23 @@ from collections.abc import Sequence
 
 import psycopg
 
+from unmigrate.catalog.model import Catalog
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.history import History, SchemaProof
+from unmigrate.prove.schema import differences
 from unmigrate.prove.workspace import Workspace
 
 _NOISE = re.compile(r"^(--.*|\\.*|SET .*|SELECT pg_catalog\.set_config.*|)$")
 
 
-def same_dump(work: Workspace, migrations: Sequence[Migration], count: int, proofs: Sequence[SchemaProof]) -> str:
-    """Commit the migrations and their ways back on a clone and compare dumps: "" when alike or not to be had, else what differs.
+def committed(work: Workspace, migrations: Sequence[Migration], count: int, proofs: Sequence[SchemaProof]) -> str:
+    """Commit migrations, their ways back, and the migrations again: "" when all is well, else what is not.
 
-    Only differences that the catalog did not name already count: verdicts below exact are compared without column order.
+    Dumps before and after must be alike (where there is a pg_dump; verdicts below exact are compared without column order), and up,
+    down, up must give what up gave.
     """
-    if work.pool.server.bin_dir is None or any(p.refused for p in proofs):
+    if any(p.refused for p in proofs):
         return ""
     database = work.pool.create()
     connection = work.prepare(work.pool.connect(database), first=True)
@@ -30,11 +33,15 @@ def same_dump(work: Workspace, migrations: Sequence[Migration], count: int, proo
         before = dump(work, database)
         for migration in migrations[-count:]:
             history.skip(migration)
+        up = history.observer.catalog
         connection.execute("SET check_function_bodies = off")
         for proof in reversed(proofs):
             for sql in proof.statements:
                 connection.execute(sql)
         after = dump(work, database)
+        connection.execute("RESET check_function_bodies")
+        if again := _again(history, migrations[-count:], up):
+            return again
     except (psycopg.Error, ReplayError) as error:
         return f"committed for pg_dump to see, the way back fails: {error}"
     finally:
@@ -45,10 +52,20 @@ def same_dump(work: Workspace, migrations: Sequence[Migration], count: int, proo
     return "" if not settled or _statements(before, exact) == _statements(after, exact) else _first_difference(before, after)
 
 
+def _again(history: History, migrations: Sequence[Migration], up: Catalog) -> str:
+    """The way forward once more: "" where it leads to the same catalog."""
+    history.observer.reset()
+    for migration in migrations:
+        history.skip(migration)
+    found = [d for d in differences(up, history.observer.catalog) if not d.derived_only]
+    return f"applied again after the way back, {found[0]}" if found else ""
+
+
 def dump(work: Workspace, database: str) -> str:
     """The text of pg_dump -s, without the ledger."""
     server = work.pool.server
-    assert server.bin_dir is not None
+    if server.bin_dir is None:
+        return ""
     command = [str(server.bin_dir / "pg_dump"), "-s", "--exclude-table=*._prisma_migrations", "--exclude-schema=unmigrate*", "-d"]
     result = subprocess.run([*command, work.pool.conninfo(database)], capture_output=True, text=True, check=True)
     return result.stdout

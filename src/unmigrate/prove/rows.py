@@ -14,11 +14,13 @@ from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
 from unmigrate.prove.history import SchemaProof
 from unmigrate.scratch.appease import Appeaser
-from unmigrate.scratch.contents import TableContents, contents
+from unmigrate.scratch.contents import TableContents, contents, row_counts
 from unmigrate.scratch.rows import fill
 from unmigrate.sql import script
 
 Data = Literal["lossless", "lossy", "unknown"]
+
+NEWER_ROWS = 6  # rows per table once those written after the migration are there
 
 TABLES = """
 select format('%I.%I', n.nspname, c.relname), c.oid::int8,
@@ -67,20 +69,23 @@ class RowsHistory:
         """Fill the tables of a database whose history was replayed without rows."""
         self._fill(None)
 
-    def prove(self, proof: SchemaProof) -> DataProof:
-        """Apply the migration on rows, try its way back, compare. The database is left with the migration applied."""
+    def prove(self, proof: SchemaProof, *, written_after: bool = False) -> DataProof:
+        """Apply the migration on rows, try its way back, compare. The database is left with the migration applied.
+
+        written_after: try it once more with rows written after the migration, which must all be there afterwards.
+        """
         migration = proof.migration
         predicted = losses(migration.name, migration.sql, proof.delta)
         if not self._stopped:
             try:
-                return self._prove(proof, predicted)
+                return self._prove(proof, predicted, written_after)
             except psycopg.Error as error:
                 self._stopped = f"on generated rows {migration.name} fails: {_message(error)}"
                 if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                     self.connection.execute("ROLLBACK")
         return DataProof("lossy" if predicted else "unknown", predicted, (self._stopped,))
 
-    def _prove(self, proof: SchemaProof, predicted: tuple[Loss, ...]) -> DataProof:
+    def _prove(self, proof: SchemaProof, predicted: tuple[Loss, ...], written_after: bool) -> DataProof:
         concerned = _concerned(proof, predicted)
         before = self._tables(concerned)
         text = script.without_control(proof.migration.sql) if proof.mode == "transaction" else None
@@ -102,14 +107,34 @@ class RowsHistory:
         if not proof.refused:
             blocked, changed = self._down(proof, before, content, {loss.object for loss in found})
             found += [Loss(proof.migration.name, name, "values", "its content was seen to differ after the way back") for name in changed]
+        after = self._after_oids(proof, concerned | written)
+        newer = self._newer_rows(proof, after) if written_after and not proof.refused and not blocked else ()
         self.connection.execute("COMMIT")
-        self._fill(self._after_oids(proof, concerned | written))
-        uncovered = [*refused, *(f"{name} has no rows: {self._empty[name]}" for name in sorted(before.keys() & self._empty.keys()))]
+        self._fill(after)
+        uncovered = [*refused, *newer, *(f"{name} has no rows: {self._empty[name]}" for name in sorted(before.keys() & self._empty.keys()))]
         uncovered += [f"{name} cannot be read: {content[name].problem}" for name in sorted(content) if content[name].problem]
         verdict: Data = "lossy" if found else "lossless"
         if not found and (uncovered or blocked or proof.refused):
             verdict = "unknown"
         return DataProof(verdict, tuple(found), tuple(uncovered), blocked)
+
+    def _newer_rows(self, proof: SchemaProof, oids: list[int]) -> tuple[str, ...]:
+        """Write rows after the migration, go back, and count: what is not there, or what stopped, in words."""
+        self.connection.execute("SAVEPOINT unmigrate_newer")
+        try:
+            fill(self.connection, oids, per_table=NEWER_ROWS)
+            names = {table.oid: name for name, table in self._tables(None).items()}
+            wanted = row_counts(self.connection, oids)
+            for sql in proof.statements:
+                self.connection.execute(sql)
+            self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            left = {table.oid for table in self._tables(None).values()}
+            found = row_counts(self.connection, [oid for oid in oids if oid in left])
+            return tuple(f"rows written to {names[o]} after the migration are gone: {n} of {wanted[o]}" for o, n in found.items() if n != wanted[o])
+        except psycopg.Error as error:
+            return (f"rows written after the migration can stop the way back: {_message(error)}",)
+        finally:
+            self.connection.execute("ROLLBACK TO SAVEPOINT unmigrate_newer")
 
     def _was_there(self, name: str, proof: SchemaProof) -> bool:
         renamed = {new.name: old.name for old, new in proof.delta.altered if new.kind == "table"}

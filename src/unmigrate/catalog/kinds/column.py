@@ -1,27 +1,34 @@
 """Columns of tables: type, collation, default, identity, generated, storage, statistics, comment, grants."""
 
-from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, user_schema
+from typing import Any
+
+from unmigrate.catalog.kinds.base import LEDGER_TABLE, Kind, Statements, not_member, user_schema
 from unmigrate.catalog.kinds.sequence_options import identity_options
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, literal
 
+SEQUENCE_OID = """case when a.attidentity <> '' then (select i.objid::int8 from pg_depend i where i.classid = 'pg_class'::regclass
+      and i.refclassid = 'pg_class'::regclass and i.refobjid = a.attrelid and i.refobjsubid = a.attnum and i.deptype = 'i') end"""
+
 QUERY = f"""
 select a.attrelid, a.attnum, format('%I.%I.%I', n.nspname, c.relname, a.attname), 'pg_class', a.attrelid, 0,
   jsonb_build_object('table', format('%I.%I', n.nspname, c.relname), 'label', quote_ident(a.attname),
-    'type', format_type(a.atttypid, a.atttypmod), 'notnull', a.attnotnull, 'local', a.attislocal,
+    'type', format_type(a.atttypid, a.atttypmod), 'notnull', a.attnotnull, 'local', a.attislocal, 'inherited', a.attinhcount > 0,
     'collation', case when a.attcollation <> t.typcollation then (select format('%I.%I', cn.nspname, co.collname)
       from pg_collation co join pg_namespace cn on cn.oid = co.collnamespace where co.oid = a.attcollation) end,
     'default', pg_get_expr(x.adbin, x.adrelid), 'identity', a.attidentity, 'generated', a.attgenerated,
     'sequence', case when a.attidentity <> '' then (select jsonb_build_object('start', s.seqstart, 'increment', s.seqincrement,
-        'min', s.seqmin, 'max', s.seqmax, 'cache', s.seqcache, 'cycle', s.seqcycle, 'label', quote_ident(sc.relname))
-      from pg_depend i join pg_sequence s on s.seqrelid = i.objid join pg_class sc on sc.oid = i.objid
+        'min', s.seqmin, 'max', s.seqmax, 'cache', s.seqcache, 'cycle', s.seqcycle, 'schema', quote_ident(sn.nspname), 'label', quote_ident(sc.relname),
+        'persistence', sc.relpersistence, 'acl', {acl_json("sc.relacl", "s", "sc.relowner")}, 'comment', {comment_json("pg_class", "sc.oid")})
+      from pg_depend i join pg_sequence s on s.seqrelid = i.objid join pg_class sc on sc.oid = i.objid join pg_namespace sn on sn.oid = sc.relnamespace
       where i.classid = 'pg_class'::regclass and i.refclassid = 'pg_class'::regclass and i.refobjid = a.attrelid
       and i.refobjsubid = a.attnum and i.deptype = 'i') end,
     'storage', case when a.attstorage <> t.typstorage then a.attstorage end, 'compression', a.attcompression,
     'statistics', nullif(a.attstattarget, -1), 'options', a.attoptions,
     'acl', {acl_json("a.attacl", "c", "c.relowner")}, 'comment', {comment_json("pg_class", "a.attrelid", "a.attnum")},
-    'not_null_name', {{not_null_name}}),
-  jsonb_build_object('type', concat(a.atttypid, ':', a.atttypmod), 'default', md5(x.adbin::text), 'table', a.attrelid::text)
+    'not_null_name', {{not_null_name}}, 'not_null_more', {{not_null_more}}),
+  jsonb_build_object('type', concat(a.atttypid, ':', a.atttypmod), 'default', md5(x.adbin::text), 'table', a.attrelid::text,
+    'sequence_oid', {SEQUENCE_OID})
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
 join pg_type t on t.oid = a.atttypid left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
 where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p') and c.relname <> '{LEDGER_TABLE}'
@@ -30,6 +37,12 @@ where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p') and c.reln
 # Since PostgreSQL 18 a NOT NULL has a name, which pg_dump shows where it is not the default one.
 NOT_NULL_NAME = """(select quote_ident(k.conname) from pg_constraint k where k.conrelid = a.attrelid and k.contype = 'n'
       and k.conkey = array[a.attnum] and k.conname <> left(c.relname || '_' || a.attname || '_not_null', 63))"""
+
+# What else may be said of it: not validated, not inherited, a comment.
+NOT_NULL_MORE = """(select case when not k.convalidated or k.connoinherit or d.description is not null
+      then jsonb_build_array(k.convalidated, k.connoinherit, d.description, quote_ident(k.conname)) end
+      from pg_constraint k left join pg_description d on d.classoid = 'pg_constraint'::regclass and d.objoid = k.oid
+      where k.conrelid = a.attrelid and k.contype = 'n' and k.conkey = array[a.attnum])"""
 
 
 def definition(column: Object) -> str:
@@ -46,7 +59,7 @@ def definition(column: Object) -> str:
         parts.append(_identity(f))
     elif f["default"] is not None:
         parts.append(f"DEFAULT {f['default']}")
-    if f["notnull"]:
+    if f["notnull"] and not f["not_null_more"]:
         parts.append(f"CONSTRAINT {f['not_null_name']} NOT NULL" if f["not_null_name"] else "NOT NULL")
     return " ".join(parts)
 
@@ -71,6 +84,10 @@ def attributes(column: Object) -> Statements:
         statements.append(f"{what} SET STATISTICS {f['statistics']}")
     if f["options"]:
         statements.append(f"{what} SET ({', '.join(f['options'])})")
+    if f["not_null_more"]:
+        statements += _not_null_more(column)
+    if f["identity"]:
+        statements += _sequence_attributes(None, f["sequence"])
     statements += column_grants(column, None, f["acl"])
     if f["comment"] is not None:
         statements.append(comment_sql(f"COLUMN {column.name}", f["comment"]))
@@ -101,16 +118,22 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     statements = []
     if now.facts["label"] != label:
         statements.append(f"ALTER TABLE {table} RENAME COLUMN {now.facts['label']} TO {label}")
-    if "generated" in changed or ("default" in changed and wanted.facts["generated"]):
-        statements += _generated(now, wanted, what)
+    if wanted.facts["generated"] and changed & {"generated", "default"}:
+        if now.facts["generated"] != wanted.facts["generated"] or changed & {"type", "collation"}:
+            return None  # only a new column can be generated
+        statements.append(f"{what} SET EXPRESSION AS ({wanted.facts['default']})")  # since PostgreSQL 17, as is what it undoes
+    elif "generated" in changed:
+        statements.append(f"{what} DROP EXPRESSION")
+    if "identity" in changed and not wanted.facts["identity"]:
+        statements.append(f"{what} DROP IDENTITY")  # a default has no place beside it
     if changed & {"type", "collation"}:
         statements += _retype(now, wanted, what)
-    elif "default" in changed and not now.facts["generated"]:
+    elif "default" in changed and not wanted.facts["generated"] and not (wanted.facts["default"] is None and now.facts["generated"]):
         statements.append(_default(wanted, what))
     if changed & {"identity", "sequence"}:
         statements += _set_identity(now, wanted, what)
-    if "notnull" in changed:
-        statements += _not_null(wanted, what)
+    if changed & {"notnull", "not_null_name", "not_null_more"}:
+        statements += _not_null(now, wanted, what)
     statements += _storage_changes(now, wanted, changed, what)
     if "acl" in changed:
         statements += column_grants(wanted, now.facts["acl"], wanted.facts["acl"])
@@ -119,22 +142,22 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     return statements
 
 
-def _generated(now: Object, wanted: Object, what: str) -> Statements:
-    if wanted.facts["generated"]:
-        raise CannotInvert(f"column {wanted.name} cannot become a generated column again without being rewritten")
-    return [f"{what} DROP EXPRESSION"]
-
-
 def _default(wanted: Object, what: str) -> str:
     default = wanted.facts["default"]
     return f"{what} DROP DEFAULT" if default is None else f"{what} SET DEFAULT {default}"
 
 
-def _not_null(wanted: Object, what: str) -> Statements:
+def _not_null(now: Object, wanted: Object, what: str) -> Statements:
     f = wanted.facts
     if not f["notnull"]:
         return [f"{what} DROP NOT NULL"]
-    statements = [f"{what} SET NOT NULL"]
+    if f["not_null_more"] != now.facts["not_null_more"]:
+        statements = [f"{what} DROP NOT NULL"] if now.facts["notnull"] else []
+        if f["not_null_more"]:
+            return statements + _not_null_more(wanted)
+        statements.append(f"{what} SET NOT NULL")
+    else:
+        statements = [] if now.facts["notnull"] else [f"{what} SET NOT NULL"]
     if f["not_null_name"]:  # named since PostgreSQL 18; the statement must run on older servers too
         rename = (
             f"SELECT format('ALTER TABLE %s RENAME CONSTRAINT %I TO %s', k.conrelid::regclass, k.conname, {literal(f['not_null_name'])}) "
@@ -144,6 +167,15 @@ def _not_null(wanted: Object, what: str) -> Statements:
         condition = "current_setting('server_version_num')::int >= 180000"
         statements.append(f"DO $unmigrate$ BEGIN IF {condition} THEN EXECUTE ({rename}); END IF; END $unmigrate$")
     return statements
+
+
+def _not_null_more(column: Object) -> Statements:
+    """A NOT NULL that is not validated, not inherited or commented, which PostgreSQL knows since 18."""
+    f = column.facts
+    valid, noinherit, comment, name = f["not_null_more"]
+    options = (" NO INHERIT" if noinherit else "") + ("" if valid else " NOT VALID")
+    statements = [f"ALTER TABLE {f['table']} ADD CONSTRAINT {name} NOT NULL {f['label']}{options}"]
+    return statements + ([comment_sql(f"CONSTRAINT {name} ON {f['table']}", comment)] if comment is not None else [])
 
 
 def _retype(now: Object, wanted: Object, what: str) -> Statements:
@@ -173,14 +205,28 @@ def conversion(now: Object, wanted: Object) -> str:
 
 def _set_identity(now: Object, wanted: Object, what: str) -> Statements:
     if not wanted.facts["identity"]:
-        return [f"{what} DROP IDENTITY"]
+        return []
     if not now.facts["identity"]:
-        return [f"{what} ADD {_identity(wanted.facts)}"]
+        return [f"{what} ADD {_identity(wanted.facts)}", *_sequence_attributes(None, wanted.facts["sequence"])]
     word = "ALWAYS" if wanted.facts["identity"] == "a" else "BY DEFAULT"
     statements = [f"{what} SET GENERATED {word}"] if now.facts["identity"] != wanted.facts["identity"] else []
-    if now.facts["sequence"] != wanted.facts["sequence"]:
-        raise CannotInvert(f"the sequence behind identity column {wanted.name} was changed")
-    return statements
+    old, new = now.facts["sequence"], wanted.facts["sequence"]
+    if any(old[name] != new[name] for name in ("start", "increment", "min", "max", "cache", "cycle")):
+        cycle = "SET CYCLE" if new["cycle"] else "SET NO CYCLE"
+        options = f"SET START WITH {new['start']} SET INCREMENT BY {new['increment']} SET MINVALUE {new['min']} SET MAXVALUE {new['max']}"
+        statements.append(f"{what} {options} SET CACHE {new['cache']} {cycle}")
+    return statements + _sequence_attributes(old, new)
+
+
+def _sequence_attributes(now: dict[str, Any] | None, wanted: dict[str, Any]) -> Statements:
+    """Name, grants, comment of the sequence behind an identity column; now: None when it was just made."""
+    name = f"{wanted['schema']}.{wanted['label']}"
+    now = now or {"label": wanted["label"], "acl": None, "comment": None, "persistence": wanted["persistence"]}
+    statements = [f"ALTER SEQUENCE {wanted['schema']}.{now['label']} RENAME TO {wanted['label']}"] if now["label"] != wanted["label"] else []
+    if now["persistence"] != wanted["persistence"]:
+        statements.append(f"ALTER SEQUENCE {name} SET {'UNLOGGED' if wanted['persistence'] == 'u' else 'LOGGED'}")
+    statements += grant_sql(f"SEQUENCE {name}", now["acl"], wanted["acl"])
+    return statements + ([comment_sql(f"SEQUENCE {name}", wanted["comment"])] if now["comment"] != wanted["comment"] else [])
 
 
 def _storage_changes(now: Object, wanted: Object, changed: frozenset[str], what: str) -> Statements:

@@ -41,7 +41,7 @@ def partitions(index: str) -> str:
     """SQL for the indexes that partitions have for an index: [[table, schema and name of the index, comment]]; NULL for none."""
     return (
         "(select jsonb_agg(jsonb_build_array(xi.indrelid::regclass::text, quote_ident(hn.nspname), quote_ident(hc.relname), "
-        f"{comment_json('pg_class', 'h.inhrelid')}) order by h.inhrelid) "
+        f"{comment_json('pg_class', 'h.inhrelid')}) order by xi.indrelid::regclass::text) "
         "from pg_inherits h join pg_index xi on xi.indexrelid = h.inhrelid join pg_class hc on hc.oid = h.inhrelid "
         f"join pg_namespace hn on hn.oid = hc.relnamespace where h.inhparent = {index})"
     )

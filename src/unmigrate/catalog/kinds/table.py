@@ -1,5 +1,7 @@
 """Tables: ordinary, partitioned, partitions, unlogged, inherited. Their columns are objects of their own."""
 
+from dataclasses import replace
+
 from unmigrate.catalog.kinds import column as columns
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, user_schema
 from unmigrate.catalog.kinds.relation import rename, set_options, with_options
@@ -58,8 +60,20 @@ def create(table: Object, catalog: Catalog) -> Statements:
     if f["comment"] is not None:
         statements.append(comment_sql(f"TABLE {table.name}", f["comment"]))
     for column in catalog.columns(table.key):
+        statements += [] if column.facts["local"] else _overrides(column, table, catalog)
         statements += columns.attributes(column)
     return statements
+
+
+def _overrides(column: Object, table: Object, catalog: Catalog) -> Statements:
+    """What an inherited column has otherwise than the parents' columns it was made from."""
+    parents = [f"{parent}.{column.facts['label']}" for parent in table.facts["parents"] or []]
+    inherited = next((o for o in catalog if o.kind == "column" and o.name in parents), None)
+    if inherited is None or column.facts["generated"]:
+        return []
+    changed = frozenset(f for f in ("default", "notnull") if inherited.facts[f] != column.facts[f])
+    bare = replace(inherited, name=column.name, facts={**column.facts, "default": None, "notnull": inherited.facts["notnull"]})
+    return columns.alter(bare, column, changed) or []
 
 
 def drop(table: Object) -> Statements:

@@ -7,7 +7,6 @@ from unmigrate.catalog.kinds.relation import rename, with_options
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
 
-
 STORAGE = {None: "DEFAULT", "p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
 COMPRESSION = {"": "default", "p": "pglz", "l": "lz4"}
 SETTINGS = "jsonb_build_array(case when a.attstorage <> t.typstorage then a.attstorage end, nullif(a.attstattarget, -1), a.attcompression)"
