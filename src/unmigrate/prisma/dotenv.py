@@ -42,7 +42,7 @@ def expand(values: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, s
             if match[1]:
                 return match[0][1:]
             value = environ.get(match[2], values.get(match[2], ""))
-            return fill(value, depth - 1) if depth else value
+            return fill(value, depth - 1) if depth else ""
 
         return _REFERENCE.sub(one, text)
 

@@ -195,7 +195,9 @@ def _datasource(files: tuple[Path, ...]) -> tuple[Path | None, dict[str, str]]:
 
 
 def _check_provider(block: dict[str, str], folder: Path) -> None:
-    providers = re.findall(r'"([^"]*)"', block.get("provider", "")) or [locked_provider(folder) or "postgresql"]
+    written = block.get("provider", "")
+    literal = [] if written.startswith("env(") else re.findall(r'"([^"]*)"', written)  # env() was for Prisma 2, where the lock file knows
+    providers = literal or [locked_provider(folder) or "postgresql"]
     if not POSTGRES.intersection(providers):
         message = f"the datasource's provider is {providers[0]}; unmigrate is for PostgreSQL"
         raise RefusedError(message, code="provider", remedy="give the project that uses PostgreSQL with --project or --schema-file")
