@@ -39,6 +39,10 @@ class Live:
             row = connection.execute(sql).fetchone()
             return row[0] if row else None
 
+    def run(self, sql: str) -> None:
+        with self.connect() as connection:
+            connection.execute(sql)
+
     def state(self) -> str:
         """old: as after 2_change; new: as before it."""
         with self.connect() as connection:
@@ -93,3 +97,48 @@ def rollback() -> Callable[..., Any]:
         return execute(live.connect, plan, **{"accept_loss": True, **kwargs})
 
     return run
+
+
+@pytest.fixture
+def deployed(pool: Pool, work: Workspace) -> Iterator[Callable[..., tuple[Live, Plan]]]:
+    """Deploys migrations of one's own with rows, and plans the way back over the last `count`."""
+    made: list[str] = []
+
+    def make(scripts: list[tuple[str, str]], rows: str = "", count: int = 1) -> tuple[Live, Plan]:
+        plan = build(work, Request([migration(*s) for s in scripts], count, rows=False), lambda _: None)
+        made.append(pool.create())
+        with pool.connect(made[-1]) as connection:
+            deploy(connection, scripts)
+            connection.execute(rows or "select 1")
+        return Live(pool, made[-1]), plan
+
+    yield make
+    for name in made:
+        pool.drop(name)
+
+
+STRANGER = "unmigrate_test_stranger"
+
+
+@pytest.fixture
+def stranger(pool: Pool) -> Iterator[str]:
+    """A role that may log in, and nothing else. Ask for it after the database: it goes when nothing is its own any more."""
+    with pool.server.connect() as connection:
+        connection.execute(f"CREATE ROLE {STRANGER}")
+    yield STRANGER
+    with pool.server.connect() as connection:
+        for (name,) in connection.execute("select datname from pg_database where datallowconn and datname ~ '^unmigrate_'").fetchall():
+            with pool.connect_superuser(name) as inside:
+                inside.execute(f"REASSIGN OWNED BY {STRANGER} TO {pool.role}; DROP OWNED BY {STRANGER}")
+        connection.execute(f"DROP ROLE {STRANGER}")
+
+
+def as_role(live: Live, role: str) -> Callable[[], psycopg.Connection[Any]]:
+    """Connects as a role that has no password."""
+
+    def connect() -> psycopg.Connection[Any]:
+        connection = live.pool.connect_superuser(live.name)
+        connection.execute(f"SET SESSION AUTHORIZATION {role}; SET search_path = public")
+        return connection
+
+    return connect

@@ -41,7 +41,7 @@ def test_kill_at_every_boundary(kind: str, live: Live, request: pytest.FixtureRe
     file.write_text(json.dumps(plan.to_json()))
     template = live.pool.clone(live.name)
     names = _boundaries(live, plan)
-    assert len(names) >= 15
+    assert len(names) >= 30 and len(set(names)) == len(names)
     ends = set()
     for number, name in enumerate(names):
         victim = Live(live.pool, live.pool.clone(template))

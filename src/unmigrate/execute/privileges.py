@@ -6,6 +6,9 @@ from typing import Any
 import psycopg
 
 from unmigrate.catalog.sqltext import ident
+from unmigrate.errors import EnvironmentProblem
+from unmigrate.park import vault
+from unmigrate.plan.model import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +47,32 @@ def missing_privileges(connection: psycopg.Connection[Any], schema: str) -> tupl
             )
         )
     return tuple(found)
+
+
+def require_privileges(connection: psycopg.Connection[Any], plan: Plan) -> None:
+    """Raise EnvironmentProblem where this plan would fail for want of a privilege; tables it does not touch do not matter."""
+    row = connection.execute(
+        "select pg_is_in_recovery(), has_database_privilege(current_database(), 'CREATE'), "
+        "has_table_privilege(%s, 'SELECT') and has_table_privilege(%s, 'DELETE'), current_user::text",
+        [ledger := f"{ident(plan.schema)}._prisma_migrations", ledger],
+    ).fetchone()
+    assert row is not None
+    standby, may_create, may_delete, role = row
+    if standby:
+        raise EnvironmentProblem("this server is a standby: it can only be read", code="standby", remedy="give the primary's URL")
+    if not may_create:
+        raise EnvironmentProblem(
+            f"{role} may not create the vault in this database", code="privilege", remedy=vault.grant_create(connection)
+        )
+    if not may_delete:
+        remedy = f"GRANT SELECT, DELETE ON {ledger} TO {ident(role)}"
+        raise EnvironmentProblem(f"{role} may not change the ledger", code="privilege", remedy=remedy)
+    foreign = connection.execute(
+        "select c.oid::regclass::text, pg_get_userbyid(c.relowner)::text "
+        "from unnest(%s::text[]) t join pg_class c on c.oid = to_regclass(t) where not pg_has_role(c.relowner, 'USAGE') order by 1 limit 1",
+        [[lock.table for lock in plan.locks]],
+    ).fetchone()
+    if foreign:
+        table, owner = foreign
+        remedy = f"connect as {owner}, or GRANT {ident(owner)} TO {ident(role)}"
+        raise EnvironmentProblem(f"{table} belongs to {owner}, and {role} may not change it", code="privilege", remedy=remedy)

@@ -1,19 +1,24 @@
-"""Running a plan on a live database: check, switch, finish. What was interrupted is finished by running it again."""
+"""Running a plan on a live database: check, prepare, switch, finish. What was interrupted is finished by running it again."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 
-from unmigrate.errors import PartialError, RefusedError
-from unmigrate.execute.inspect import inspect, refuse_blocked, refuse_drift, refuse_long_locks, refuse_loss
-from unmigrate.execute.switch import Hook, switch
+from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, RefusedError, UnmigrateError
+from unmigrate.execute import finish
+from unmigrate.execute.blocking import Watch
+from unmigrate.execute.inspect import inspect, measure
+from unmigrate.execute.privileges import require_privileges
+from unmigrate.execute.refuse import refuse_blocked, refuse_drift, refuse_long_locks, refuse_loss, refuse_moved_on, refuse_unfit
+from unmigrate.execute.switch import ConnectionLost, Hook, Limits, Run, Switched, journalled, switch
 from unmigrate.park import vault
 from unmigrate.park.vault import Operation
-from unmigrate.plan.model import Plan
+from unmigrate.plan.model import Plan, from_json
 from unmigrate.prisma.ledger import deploy_lock
 
 __all__ = ["Outcome", "execute", "finish_pending", "history", "inspect", "pending"]
@@ -23,7 +28,7 @@ Connect = Callable[[], psycopg.Connection[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done. operation: "" for a dry run. held and waited in seconds."""
+    """What was done. operation: "" for a dry run. steps: of the switch; waited and held in seconds; finished: steps after it."""
 
     plan: str
     operation: str
@@ -35,6 +40,8 @@ class Outcome:
     waited: float = 0.0
     held: float = 0.0
     finished: tuple[str, ...] = field(default=())
+    steps: int = 0
+    pending: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -48,110 +55,192 @@ class Outcome:
             if self.ledger_rows
             else [f"Finished operation {self.operation} ({undone})."]
         )
-        if self.ledger_rows:
-            lines.append(
-                f"Locks held {self.held * 1000:.0f} ms after {self.tries} tries; {self.ledger_rows} ledger rows archived in the vault."
-            )
+        if self.tries:
+            tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
+            lines.append(f"Locks held {self.held * 1000:.0f} ms after {tries}; {self.ledger_rows} ledger rows archived in the vault.")
         lines += [f"Kept in the vault: {name}" for name in self.copies]
         return lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the caller wants, as it was asked."""
+
+    connect: Connect
+    limits: Limits
+    dry_run: bool
+    on_progress: Callable[[str], None]
+    on_step: Hook
 
 
 def execute(
     connect: Connect, plan: Plan, *, accept_loss: bool, lock_timeout_ms: int = 200, max_lock_seconds: float = 5.0, tries: int = 50,
     dry_run: bool = False, on_progress: Callable[[str], None] = lambda _: None, on_step: Hook = lambda _: None,
 ) -> Outcome:  # fmt: skip
-    """Roll back. Raises RefusedError (nothing changed), FailedError (rolled back), PartialError (run it again to finish)."""
-    if not plan.proved:
-        raise RefusedError("the plan is not proved", code="unproved", remedy="unmigrate plan shows why")
-    connection = connect()
-    try:
-        with deploy_lock(connection):
-            on_step("deploy lock")
-            vault.version(connection)
-            refuse_drift(connection, plan)
-            current = inspect(connection, plan)
-            refuse_blocked(current)
-            if not accept_loss:
-                refuse_loss(current)
-            refuse_long_locks(current, max_lock_seconds)
-            on_step("checked")
-            if dry_run:
-                return Outcome(plan.id, "", plan.migrations, dry_run=True)
-            vault.create(connection)
-            on_step("vault made")
-            return _go(connection, plan, accept_loss, lock_timeout_ms, tries, on_progress, on_step)
-    finally:
-        connection.close()
+    """Roll back. Raises RefusedError, EnvironmentProblem (nothing changed), FailedError (rolled back), PartialError (run it again).
 
-
-def _go(
-    connection: psycopg.Connection[Any], plan: Plan, accept_loss: bool, lock_timeout_ms: int, tries: int,
-    on_progress: Callable[[str], None], on_step: Hook,
-) -> Outcome:  # fmt: skip
-    operation = f"{time.strftime('%Y%m%d%H%M%S', time.gmtime())}_{uuid4().hex[:6]}"
-    on_progress("switching")
-    done = switch(connection, plan, operation, lock_timeout_ms=lock_timeout_ms, tries=tries, accept_loss=accept_loss, on_step=on_step)
-    on_step("committed")
-    finished = _finish(connection, operation, on_progress, on_step)
-    return Outcome(
-        plan.id, operation, plan.migrations, ledger_rows=done.ledger_rows, copies=tuple(done.copies), tries=done.tries,
-        waited=round(done.waited, 4), held=round(done.held, 4), finished=finished,
-    )  # fmt: skip
+    connect: makes a connection in autocommit mode. on_step: called with a name at every boundary, for tests that interrupt there.
+    """
+    limits = Limits(accept_loss, lock_timeout_ms, max_lock_seconds, tries)
+    asked = _Asked(connect, limits, dry_run, on_progress, on_step)
+    with _session(asked) as connection:
+        with _asking():
+            waiting = vault.operations(connection, unfinished=True)
+        same = next((o for o in waiting if o.plan_id == plan.id), None)
+        if waiting and same is None:
+            message = f"operation {waiting[0].id} ({', '.join(waiting[0].migrations)}) is not finished"
+            raise RefusedError(message, code="unfinished", remedy="unmigrate rollback finishes it first")
+        if same and same.state == "switched":
+            return Outcome(plan.id, "", plan.migrations, dry_run=True) if dry_run else _end(asked, connection, same.id, plan, Switched())
+        return _roll_back(asked, connection, plan, same.id if same else "")
 
 
 def finish_pending(
     connect: Connect, operation: str, *, on_progress: Callable[[str], None] = lambda _: None, on_step: Hook = lambda _: None
 ) -> Outcome:
     """Do what an interrupted operation left. Raises PartialError if it fails again."""
-    connection = connect()
-    try:
-        with deploy_lock(connection):
+    asked = _Asked(connect, Limits(False), False, on_progress, on_step)
+    with _session(asked) as connection:
+        with _asking():
             found = next((o for o in vault.operations(connection) if o.id == operation), None)
-            if found is None:
-                raise RefusedError(f"there is no operation {operation}", code="no-operation", remedy="unmigrate status lists them")
-            finished = _finish(connection, operation, on_progress, on_step)
-            return Outcome(found.plan_id, operation, found.migrations, finished=finished)
-    finally:
-        connection.close()
+        if found is None:
+            raise RefusedError(f"there is no operation {operation}", code="no-operation", remedy="unmigrate status lists them")
+        if found.state not in ("preparing", "switched"):
+            return Outcome(found.plan_id, operation, found.migrations)
+        stored, consent = vault.stored_plan(connection, operation)
+        plan = from_json(stored)
+        if found.state == "switched":
+            return _end(asked, connection, operation, plan, Switched())
+        return _roll_back(_Asked(connect, Limits(consent), False, on_progress, on_step), connection, plan, operation)
 
 
-def _finish(connection: psycopg.Connection[Any], operation: str, on_progress: Callable[[str], None], on_step: Hook) -> tuple[str, ...]:
-    """Steps that cannot run in a transaction, one by one; each may have been done already when we were interrupted."""
-    done = []
-    for number, sql in vault.pending_steps(connection, operation):
-        on_progress(sql)
+@contextmanager
+def _session(asked: _Asked) -> Iterator[psycopg.Connection[Any]]:
+    """A connection that holds Prisma's lock."""
+    with closing(asked.connect()) as connection:
+        connection.autocommit = True
+        lock = deploy_lock(connection)
+        with _asking():
+            lock.__enter__()
         try:
-            if not _index_stands(connection, sql):
-                connection.execute(sql)
-        except psycopg.Error as error:
-            message = f"{error.diag.message_primary or error} at: {sql[:160]}"
-            remedy = "put it right and run unmigrate rollback again: it goes on from here"
-            raise PartialError(message, code="finish", remedy=remedy) from error
-        on_step(f"finish {number} ran")
-        vault.step_done(connection, operation, number)
-        on_step(f"finish {number} journalled")
-        done.append(sql)
-    vault.close_operation(connection, operation)
-    on_step("closed")
-    return tuple(done)
+            asked.on_step("deploy lock")
+            yield connection
+        finally:
+            with suppress(psycopg.Error):  # the lock ends with the connection
+                lock.__exit__(None, None, None)
 
 
-def _index_stands(connection: psycopg.Connection[Any], sql: str) -> bool:
-    """Whether CREATE INDEX CONCURRENTLY was done already; an invalid leftover of it is dropped."""
-    words = sql.split(" CONCURRENTLY ", 1)
-    if len(words) != 2:
-        return False
-    name, _, rest = words[1].partition(" ON ")
-    schema = rest.removeprefix("ONLY ").partition(".")[0]
-    row = connection.execute("select i.indisvalid from pg_index i where i.indexrelid = to_regclass(%s)", [f"{schema}.{name}"]).fetchone()
-    if row is not None and not row[0]:
-        connection.execute(f"DROP INDEX CONCURRENTLY {schema}.{name}")
-        return False
-    return row is not None
+@contextmanager
+def _asking() -> Iterator[None]:
+    """What PostgreSQL says before the switch is told as a problem of the environment."""
+    try:
+        yield
+    except psycopg.Error as error:
+        message = " ".join(str(error.diag.message_primary or error).split())
+        raise EnvironmentProblem(f"{message}: nothing was changed", code="database", remedy="unmigrate doctor") from error
+
+
+def _roll_back(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, prepared: str) -> Outcome:
+    """prepared: the operation whose prepare steps began before, or ""."""
+    operation = prepared or f"{time.strftime('%Y%m%d%H%M%S', time.gmtime())}_{uuid4().hex[:6]}"
+    labels = frozenset(s.object for s in plan.steps if s.phase == "prepare")
+    try:
+        with _asking():
+            rows = _check(asked, connection, plan, labels if prepared else frozenset())
+            if asked.dry_run:
+                return Outcome(plan.id, "", plan.migrations, dry_run=True)
+            vault.create(connection)
+        asked.on_step("vault made")
+        _prepare(asked, connection, plan, operation)
+        asked.on_progress("switching")
+        with closing(Watch(asked.connect, connection.info.backend_pid)) as watch:
+            done = switch(Run(connection, plan, operation, asked.limits, rows, watch, asked.on_step, asked.on_progress, labels))
+    except ConnectionLost as lost:
+        return _look_up(asked, operation, plan, lost)
+    except RefusedError:
+        _abandon(asked, connection, operation, labels)
+        raise
+    asked.on_step("committed")
+    return _end(asked, connection, operation, plan, done)
+
+
+def _check(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, prepared: frozenset[str]) -> int:
+    """Everything that can be asked beforehand; reads only. Returns how many ledger rows are to go."""
+    refuse_unfit(connection, plan)
+    vault.version(connection)
+    rows = refuse_moved_on(connection, plan)
+    asked.on_step("ledger read")
+    require_privileges(connection, plan)
+    asked.on_step("privileges asked")
+    began = time.monotonic()
+    refuse_drift(connection, plan, prepared)
+    reading = time.monotonic() - began
+    asked.on_step("drift checked")
+    current, counting = measure(connection, plan)
+    asked.on_step("rows counted")
+    refuse_blocked(current.blockers)
+    if not asked.limits.accept_loss:
+        refuse_loss(current.losses)
+    refuse_long_locks(current, asked.limits.max_lock_seconds, counting + 2 * reading)
+    asked.on_step("checked")
+    return rows
+
+
+def _prepare(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, operation: str) -> None:
+    steps = journalled(plan, "prepare")
+    if not steps:
+        return
+    with _asking(), connection.transaction():
+        vault.open_operation(connection, operation, "rollback", plan.to_json(), state="preparing", consent=asked.limits.accept_loss)
+        vault.journal(connection, operation, steps, done=False)
+    asked.on_step("preparation journalled")
+    finish.run_phase(
+        connection, operation, "prepare", lock_timeout_ms=asked.limits.lock_timeout_ms, on_progress=asked.on_progress, on_step=asked.on_step
+    )
+
+
+def _abandon(asked: _Asked, connection: psycopg.Connection[Any], operation: str, labels: frozenset[str]) -> None:
+    """A refusal after prepare steps must not stand in the way of another plan: the operation ends, and what it made is named."""
+    if asked.dry_run or connection.closed or vault.version(connection) is None:
+        return
+    if any(o.id == operation for o in vault.operations(connection, unfinished=True)):
+        vault.set_state(connection, operation, "abandoned")
+        asked.on_progress(f"left behind by the steps before the switch: {', '.join(sorted(labels))}")
+
+
+def _end(asked: _Asked, connection: psycopg.Connection[Any], operation: str, plan: Plan, done: Switched) -> Outcome:
+    finished = finish.run_phase(
+        connection, operation, "finish", lock_timeout_ms=asked.limits.lock_timeout_ms, on_progress=asked.on_progress, on_step=asked.on_step
+    )
+    finish.close(connection, operation, plan)
+    asked.on_step("closed")
+    return Outcome(
+        plan.id, operation, plan.migrations, ledger_rows=done.ledger_rows, copies=tuple(done.copies), tries=done.tries,
+        waited=round(done.waited, 4), held=round(done.held, 4), finished=finished, steps=sum(s.phase == "switch" for s in plan.steps),
+    )  # fmt: skip
+
+
+def _look_up(asked: _Asked, operation: str, plan: Plan, lost: ConnectionLost) -> Outcome:
+    """The connection ended during the switch; Prisma's lock is free only when the server has ended that transaction."""
+    try:
+        with closing(asked.connect()) as connection:
+            connection.autocommit = True
+            with deploy_lock(connection):
+                rows = vault.archived(connection, operation)
+                if rows is not None:
+                    return _end(asked, connection, operation, plan, Switched(ledger_rows=rows))
+    except PartialError:
+        raise
+    except (psycopg.Error, UnmigrateError) as error:
+        message = "the connection was lost during the switch, and the server cannot be asked whether it was committed"
+        remedy = "when the server is back, run unmigrate rollback again: it finishes, or starts anew"
+        raise PartialError(message, code="connection", remedy=remedy) from error
+    message = "the connection was lost during the switch: rolled back, the old state stands"
+    raise FailedError(message, code="connection", remedy="run it again") from lost
 
 
 def pending(connection: psycopg.Connection[Any]) -> tuple[Operation, ...]:
-    """Operations that were interrupted after their switch."""
+    """Operations that were interrupted: before their switch (state "preparing") or after it ("switched")."""
     return vault.operations(connection, unfinished=True)
 
 

@@ -1,9 +1,9 @@
-"""The switch: one transaction that takes its locks up front, moves, verifies, corrects the ledger, and commits."""
+"""The switch: one transaction that takes its locks up front, checks again, moves, verifies, corrects the ledger, and commits."""
 
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -13,23 +13,56 @@ from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.read import read_catalog
 from unmigrate.catalog.sqltext import ident
 from unmigrate.errors import FailedError
-from unmigrate.execute.inspect import inspect, refuse_blocked, refuse_drift, split_column
+from unmigrate.execute import copies
+from unmigrate.execute.blocking import Watch
+from unmigrate.execute.inspect import recheck
+from unmigrate.execute.refuse import refuse_blocked, refuse_drift, refuse_loss
 from unmigrate.park import vault
-from unmigrate.plan.model import Loss, Plan
+from unmigrate.plan.model import Lock, Loss, Plan
+from unmigrate.prisma.ledger import TABLE
 
 Hook = Callable[[str], None]
 BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
-_HOLDERS = """
-select distinct a.pid, left(regexp_replace(a.query, '\\s+', ' ', 'g'), 80), a.state
-from pg_locks l join pg_stat_activity a using (pid)
-where l.granted and l.relation = any (select to_regclass(t) from unnest(%s::text[]) t) and a.pid <> pg_backend_pid()"""
+DISTURBANCES = 3  # so often we try again when somebody else changes the schema during the switch
+_MODES = (
+    "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE",
+)  # fmt: skip
+_OPENING = """
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
+SET LOCAL row_security = off;
+SET LOCAL check_function_bodies = off;
+SET LOCAL statement_timeout = 0"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the caller allows. lock_timeout_ms: for all locks of one try together, so that nobody queues behind us for longer."""
+
+    accept_loss: bool
+    lock_timeout_ms: int = 200
+    max_lock_seconds: float = 5.0
+    tries: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One rollback on its way. ledger_rows: as counted under Prisma's lock; prepared: labels of what prepare steps made or changed."""
+
+    connection: psycopg.Connection[Any]
+    plan: Plan
+    operation: str
+    limits: Limits
+    ledger_rows: int
+    watch: Watch
+    on_step: Hook
+    on_progress: Hook
+    prepared: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
 class Switched:
-    """What the switch did. waited and held: seconds waiting for locks over all tries, and holding them."""
+    """What the switch did. waited and held: seconds until all locks were had, over all tries, and seconds holding them."""
 
-    operation: str
     ledger_rows: int = 0
     copies: list[str] = field(default_factory=list)
     tries: int = 0
@@ -37,154 +70,218 @@ class Switched:
     held: float = 0.0
 
 
-def switch(
-    connection: psycopg.Connection[Any], plan: Plan, operation: str, *, lock_timeout_ms: int, tries: int, accept_loss: bool, on_step: Hook
-) -> Switched:
-    """Try until the locks are had. Raises FailedError (rolled back, old state) or RefusedError (found under the locks)."""
-    result = Switched(operation)
+class ConnectionLost(Exception):
+    """The connection ended during the switch: whether it was committed must be looked up."""
+
+
+class _Unnamed(Exception):
+    """The way back takes something that the plan does not name: to be copied, or refused, in the next try."""
+
+    def __init__(self, losses: tuple[Loss, ...]) -> None:
+        super().__init__()
+        self.losses = losses
+
+
+class _Disturbed(Exception):
+    """Something that is not the plan's changed during the switch."""
+
+
+class _Deadline:
+    """Keeps every statement, and all of them together, within the time for which locks may be held."""
+
+    def __init__(self, connection: psycopg.Connection[Any], seconds: float) -> None:
+        self._connection, self._end, self.seconds = connection, time.monotonic() + seconds, seconds
+        self._set = float("inf")
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self._end - 0.01
+
+    def keep(self) -> None:
+        """Call before each piece of work; speaks to the server only when the time left has halved."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise _too_long(self.seconds)
+        if left < self._set / 2:
+            self._connection.execute(f"SET LOCAL statement_timeout = {max(1, int(left * 1000))}")
+            self._set = left
+
+
+def switch(run: Run) -> Switched:
+    """Try until the locks are had. Raises FailedError (rolled back), RefusedError (found under the locks), ConnectionLost."""
+    result, extra, disturbed = Switched(), tuple[Loss, ...](), 0
     began = time.monotonic()
-    for number in range(tries):
-        result.tries = number + 1
+    while result.tries < run.limits.tries:
+        result.tries += 1
+        result.copies.clear()
         try:
-            with connection.transaction():
-                _take_locks(connection, plan, lock_timeout_ms)
-                locked = time.monotonic()
-                on_step("locked")
-                _inside(connection, plan, result, accept_loss, on_step)
-                on_step("before commit")
-            result.held = time.monotonic() - locked
-            result.waited = locked - began
+            with run.watch.looking():
+                _once(run, result, extra, began)
             return result
         except BUSY:
-            result.copies.clear()
-            time.sleep(min(1.0, 0.02 * 1.5**number) * random.uniform(0.5, 1.5))
+            if result.tries % 10 == 1:
+                run.on_progress(f"waiting for locks{_held_by(run)}")
+            time.sleep(min(1.0, 0.02 * 1.5 ** min(result.tries, 20)) * random.uniform(0.5, 1.5))
+        except _Unnamed as found:
+            extra += found.losses
+        except _Disturbed as reason:
+            disturbed += 1
+            if disturbed == DISTURBANCES:
+                raise _wrong(str(reason)) from reason
         except psycopg.Error as error:
+            if run.connection.closed:
+                raise ConnectionLost from error
             raise _failed(error) from error
-    raise _never_locked(connection, plan, tries)
+    message = f"the locks could not be had in {result.tries} tries{_held_by(run)}: nothing was changed"
+    raise FailedError(message, code="locks", remedy="end these sessions, or raise --lock-timeout, and run it again")
 
 
-def _take_locks(connection: psycopg.Connection[Any], plan: Plan, lock_timeout_ms: int) -> None:
-    """All of them, in one order, each waiting no longer than the timeout; tables that are not there are skipped."""
-    connection.execute(f"SET LOCAL lock_timeout = {int(lock_timeout_ms)}")
-    connection.execute("SET LOCAL check_function_bodies = off")
-    for lock in plan.locks:
-        row = connection.execute("select to_regclass(%s) is not null", [lock.table]).fetchone()
-        if row and row[0]:
-            connection.execute(f"LOCK TABLE {lock.table} IN {lock.mode} MODE")
-
-
-def _inside(connection: psycopg.Connection[Any], plan: Plan, result: Switched, accept_loss: bool, on_step: Hook) -> None:
-    before = refuse_drift(connection, plan)
-    current = inspect(connection, plan)
-    refuse_blocked(current)
-    _operation(connection, plan, result.operation)
-    on_step("vault opened")
-    if accept_loss:
-        _copy(connection, current, result, on_step)
-    for number, step in enumerate(s for s in plan.steps if s.phase == "switch"):
+def _once(run: Run, result: Switched, extra: tuple[Loss, ...], began: float) -> None:
+    with run.connection.transaction():
+        run.connection.execute(_OPENING)
+        run.on_step("begun")
+        _take_locks(run)
+        locked = time.monotonic()
+        result.waited = locked - began
+        deadline = _Deadline(run.connection, run.limits.max_lock_seconds)
         try:
-            connection.execute(step.sql)
-        except BUSY:
+            _inside(run, result, extra, deadline)
+        except psycopg.errors.QueryCanceled as error:
+            raise (_too_long(deadline.seconds) if deadline.over else _failed(error)) from error
+        run.on_step("before commit")
+    result.held = time.monotonic() - locked
+
+
+def _take_locks(run: Run) -> None:
+    """All of them, in the plan's order and the strongest mode of each; tables that are not there are skipped."""
+    end = time.monotonic() + run.limits.lock_timeout_ms / 1000
+    strongest: dict[str, Lock] = {}
+    for lock in run.plan.locks:
+        if lock.table not in strongest or _MODES.index(lock.mode) > _MODES.index(strongest[lock.table].mode):
+            strongest[lock.table] = lock
+    there = run.connection.execute("select t from unnest(%s::text[]) t where to_regclass(t) is not null", [list(strongest)]).fetchall()
+    present = {name for (name,) in there}
+    for table, lock in strongest.items():
+        if table in present:
+            run.connection.execute(f"SET LOCAL lock_timeout = {_left(end)}; LOCK TABLE {table} IN {lock.mode} MODE")
+            run.on_step(f"locked {table}")
+    run.connection.execute(f"SET LOCAL lock_timeout = {max(10, _left(end))}")
+
+
+def _left(end: float) -> int:
+    return max(1, int((end - time.monotonic()) * 1000))
+
+
+def _inside(run: Run, result: Switched, extra: tuple[Loss, ...], deadline: _Deadline) -> None:
+    connection, plan = run.connection, run.plan
+    deadline.keep()
+    before = refuse_drift(connection, plan, run.prepared)
+    run.on_step("drift checked under locks")
+    deadline.keep()
+    refuse_blocked(recheck(connection, plan))
+    run.on_step("rows checked under locks")
+    vault.open_operation(connection, run.operation, "rollback", plan.to_json(), state="switched", consent=run.limits.accept_loss)
+    run.on_step("operation opened")
+    _keep(run, result, extra, before, deadline)
+    _steps(run, deadline)
+    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    run.on_step("constraints checked")
+    after = read_catalog(connection)
+    _verify(plan, before, after, run.prepared)
+    if found := copies.unnamed(plan, extra, before, after):
+        raise _Unnamed(found)
+    run.on_step("verified")
+    _ledger(run, result)
+    _journal(run)
+
+
+def _keep(run: Run, result: Switched, extra: tuple[Loss, ...], before: Catalog, deadline: _Deadline) -> None:
+    """What is there now and will not be afterwards goes to the vault first; without consent it must still be nothing."""
+    schema, seen = "", set()
+    for loss in (*run.plan.losses, *extra):
+        found = copies.find(before, loss)
+        if found is None or found.key in seen or not copies.takes_away(run.plan, loss, found.kind):
+            continue
+        deadline.keep()
+        if not copies.holds_rows(run.connection, found):
+            continue
+        if not run.limits.accept_loss:
+            refuse_loss([replace(loss, rows=None)])
+        seen.add(found.key)
+        schema = schema or vault.copy_schema(run.connection, run.operation)
+        result.copies.append(copies.copy(run.connection, schema, len(result.copies) + 1, loss, found))
+        run.on_step(f"copied {len(result.copies)}")
+    if schema:
+        vault.seal(run.connection, schema)
+
+
+def _steps(run: Run, deadline: _Deadline) -> None:
+    for number, step in enumerate(run.plan.steps):
+        if step.phase != "switch":
+            continue
+        deadline.keep()
+        try:
+            run.connection.execute(step.sql)
+        except (*BUSY, psycopg.errors.QueryCanceled):
             raise
         except psycopg.Error as error:
+            if run.connection.closed:
+                raise
             raise _failed(error, step.sql) from error
-        on_step(f"step {number}")
-    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    _verify(connection, plan, before)
-    on_step("verified")
-    table = f'{ident(plan.schema)}."_prisma_migrations"'
-    result.ledger_rows = vault.archive_ledger(connection, result.operation, table, list(plan.migrations))
-    if not result.ledger_rows:
-        raise FailedError("the ledger's rows are gone: something else changed it meanwhile", code="ledger", remedy="unmigrate status")
-    on_step("ledger corrected")
+        run.on_step(f"step {number}")
 
 
-def _operation(connection: psycopg.Connection[Any], plan: Plan, operation: str) -> None:
-    pending = [(n, s.phase, s.sql) for n, s in enumerate(plan.steps) if s.phase == "finish"]
-    vault.open_operation(connection, operation, "rollback", plan.to_json(), pending)
+def _ledger(run: Run, result: Switched) -> None:
+    table = f"{ident(run.plan.schema)}.{ident(TABLE)}"
+    result.ledger_rows = vault.archive_ledger(run.connection, run.operation, table, list(run.plan.migrations))
+    if result.ledger_rows != run.ledger_rows:
+        counts = f"{run.ledger_rows} rows of these migrations, and now has {result.ledger_rows}"
+        message = f"the ledger had {counts}: something else changed it; rolled back, the old state stands"
+        raise FailedError(message, code="ledger", remedy="unmigrate status")
+    run.on_step("ledger corrected")
 
 
-def _copy(connection: psycopg.Connection[Any], plan: Plan, result: Switched, on_step: Hook) -> None:
-    """What is there now and will not be afterwards goes to the vault first."""
-    connection.execute("SET LOCAL row_security = off")
-    schema = ""
-    for loss in plan.losses:
-        select = _select(connection, loss)
-        if not select:
-            continue
-        schema = schema or vault.copy_schema(connection, result.operation)
-        result.copies.append(vault.copy_rows(connection, schema, len(result.copies) + 1, f"{loss.object}: {loss.reason}", select))
-        on_step(f"copied {len(result.copies)}")
+def _journal(run: Run) -> None:
+    pending = journalled(run.plan, "finish")
+    vault.journal(run.connection, run.operation, journalled(run.plan, "switch"), done=True)
+    vault.journal(run.connection, run.operation, pending, done=False)
+    if not pending:
+        vault.set_state(run.connection, run.operation, "done")
+    run.on_step("journalled")
 
 
-def _select(connection: psycopg.Connection[Any], loss: Loss) -> str:
-    """The rows to keep: of a table all, of a column its key and values; "" where there is nothing there."""
-    if loss.rows == 0 or loss.kind in ("column", "table"):
-        return ""
-    if _there(connection, loss.object):
-        return f"SELECT {', '.join(_columns(connection, loss.object))} FROM {loss.object}"
-    table, column = split_column(loss.object)
-    if not _there(connection, table) or not _has_column(connection, table, column):
-        return ""
-    rows = connection.execute(
-        "select quote_ident(a.attname) from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey) "
-        "where i.indrelid = to_regclass(%s) and i.indisprimary order by array_position(i.indkey::int2[], a.attnum)",
-        [table],
-    ).fetchall()
-    keys = [row[0] for row in rows if row[0] != column] or ["ctid::text AS row"]
-    kept = [c for c in _columns(connection, table) if c.split("::")[0] in (*keys, column)]
-    listed = kept if keys[0] != "ctid::text AS row" else [*keys, *kept]
-    return f"SELECT {', '.join(listed)} FROM {table} WHERE {column} IS NOT NULL"
+def journalled(plan: Plan, phase: str) -> list[vault.Journalled]:
+    """The steps of a phase as the journal keeps them."""
+    return [vault.Journalled(n, s.phase, s.object, s.sql, s.transactional) for n, s in enumerate(plan.steps) if s.phase == phase]
 
 
-def _columns(connection: psycopg.Connection[Any], table: str) -> list[str]:
-    """The columns of a table for a copy: values of types that a migration may drop are kept as text."""
-    rows = connection.execute(
-        "select quote_ident(a.attname), t.typnamespace = 'pg_catalog'::regnamespace and t.typname !~ '^_?reg' "
-        "from pg_attribute a join pg_type t on t.oid = a.atttypid "
-        "where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped order by a.attnum",
-        [table],
-    )
-    return [name if builtin else f"{name}::text" for name, builtin in rows]
-
-
-def _there(connection: psycopg.Connection[Any], name: str) -> bool:
-    try:
-        with connection.transaction():
-            row = connection.execute("select to_regclass(%s) is not null", [name]).fetchone()
-    except psycopg.Error:  # a name of three parts is read as another database's
-        return False
-    return bool(row and row[0])
-
-
-def _has_column(connection: psycopg.Connection[Any], table: str, column: str) -> bool:
-    row = connection.execute(
-        "select exists (select from pg_attribute where attrelid = to_regclass(%s) and quote_ident(attname) = %s and not attisdropped)",
-        [table, column],
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def _verify(connection: psycopg.Connection[Any], plan: Plan, before: Catalog) -> None:
+def _verify(plan: Plan, before: Catalog, after: Catalog, prepared: frozenset[str]) -> None:
     """Everything concerned as planned, everything else as it was; else the transaction is rolled back."""
-    after = read_catalog(connection)
     found = {label(o): o for o in after}
     pending = {step.object for step in plan.steps if step.phase == "finish"}
     wrong = []
     for name, wanted in plan.after.items():
         if name not in pending and (digest(found[name]) if name in found else "") != wanted:
             wrong.append(f"{name} is {'missing' if name not in found else 'left over' if not wanted else 'different'}")
-    mine = plan.after.keys() | plan.before.keys()
+    if wrong:
+        raise _wrong("; ".join(wrong[:3]))
+    mine = plan.after.keys() | plan.before.keys() | prepared
     for o in before:
         now = found.get(label(o))
         if label(o) not in mine and (now is None or (digest(now) != digest(o) and (now.key != o.key or o.changes(now)))):
             wrong.append(f"{label(o)}, which the migration never touched, is {'gone' if now is None else 'changed'}")
-    known = {label(o) for o in before}
-    wrong += [f"{name} appeared" for name in found.keys() - known - mine]
+    wrong += [f"{name} appeared" for name in found.keys() - {label(o) for o in before} - mine]
     if wrong:
-        raise FailedError(
-            f"after the switch {'; '.join(wrong[:3])}: rolled back", code="verify", remedy="unmigrate verify; the old state stands"
-        )
+        raise _Disturbed("; ".join(wrong[:3]))
+
+
+def _wrong(what: str) -> FailedError:
+    return FailedError(f"after the switch {what}: rolled back", code="verify", remedy="unmigrate verify; the old state stands")
+
+
+def _too_long(seconds: float) -> FailedError:
+    message = f"the locks would have been held for more than {seconds:g} s: rolled back, the old state stands"
+    return FailedError(message, code="lock", remedy="raise --max-lock, or try --concurrently")
 
 
 def _failed(error: psycopg.Error, sql: str = "") -> FailedError:
@@ -195,8 +292,5 @@ def _failed(error: psycopg.Error, sql: str = "") -> FailedError:
     )
 
 
-def _never_locked(connection: psycopg.Connection[Any], plan: Plan, tries: int) -> FailedError:
-    rows = connection.execute(_HOLDERS, [[lock.table for lock in plan.locks]]).fetchall()
-    holders = "; ".join(f"pid {pid} ({state}: {query})" for pid, query, state in rows[:3])
-    message = f"the locks could not be had in {tries} tries{f', held by {holders}' if holders else ''}: nothing was changed"
-    return FailedError(message, code="locks", remedy="end these sessions, or raise --lock-timeout, and run it again")
+def _held_by(run: Run) -> str:
+    return f", held by {'; '.join(run.watch.last[:3])}" if run.watch.last else ""
