@@ -156,7 +156,7 @@ COLUMN = rows(
     retype("int to bigint", "int", "bigint"), retype("bigint to int", "bigint", "int", default="5"), retype("int to text", "int", "text USING v::text", default="1"),
     retype("text to int", "text", "int USING v::int"), retype("text to uuid", "text", "uuid USING v::uuid"), retype("varchar longer", "varchar(9)", "varchar(99)"),
     retype("varchar shorter", "varchar(99)", "varchar(9)", default="'x'"), retype("varchar to text", "varchar(9)", "text", default="'x'"),
-    retype("text to json", "text", "jsonb USING v::jsonb", default="'{}'"), retype("json to jsonb", "json", "jsonb"), retype("numeric scale", "numeric(10, 2)", "numeric(20, 4)"),
+    retype("text to json", "text", "jsonb USING v::jsonb"), retype("json to jsonb", "json", "jsonb"), retype("numeric scale", "numeric(10, 2)", "numeric(20, 4)"),
     retype("float to numeric", "float8", "numeric(9, 2)", default="1.5"), retype("timestamp to timestamptz", "timestamp(3)", "timestamptz(3)", default="CURRENT_TIMESTAMP"),
     retype("timestamptz to date", "timestamptz", "date", default="now()"), retype("text to text[]", "text", "text[] USING ARRAY[v]"),
     retype("text[] to text", "text[]", "text USING v[1]"), retype("boolean to int", "boolean", "int USING v::int"), retype("int to boolean", "int", "boolean USING v <> 0"),
@@ -178,7 +178,10 @@ COLUMN += (
     Case("column", "not null with a comment", T + "ALTER TABLE t ADD CONSTRAINT must NOT NULL a", "COMMENT ON CONSTRAINT must ON t IS 'x'", since=18),
 )  # fmt: skip
 
-U = T + "CREATE TABLE u (id int, t int, CONSTRAINT uk UNIQUE (t), CONSTRAINT fk FOREIGN KEY (t) REFERENCES t, CONSTRAINT ck CHECK (id > 0));"
+U = (
+    T
+    + "CREATE TABLE u (id int, t int, CONSTRAINT uk UNIQUE (t), CONSTRAINT fk FOREIGN KEY (t) REFERENCES t, CONSTRAINT ck CHECK (id > 0));"
+)
 CONSTRAINT = rows(
     "constraint",
     ("create a primary key", U, "ALTER TABLE u ADD PRIMARY KEY (id)"),
@@ -268,6 +271,14 @@ INDEX = rows(
     ("partition's index renamed", PARTED + "CREATE INDEX i ON p (v)", "ALTER INDEX p1_v_idx RENAME TO z"),
     ("partition's index commented", PARTED + "CREATE INDEX i ON p (v)", "COMMENT ON INDEX p1_v_idx IS 'z'"),
 )  # fmt: skip
-INDEX += (Case("index", "nulls not distinct", T + "CREATE UNIQUE INDEX i ON t (a) NULLS NOT DISTINCT", "DROP INDEX i; CREATE UNIQUE INDEX i ON t (a)", since=15),)
+INDEX += (
+    Case(
+        "index",
+        "nulls not distinct",
+        T + "CREATE UNIQUE INDEX i ON t (a) NULLS NOT DISTINCT",
+        "DROP INDEX i; CREATE UNIQUE INDEX i ON t (a)",
+        since=15,
+    ),
+)
 
 CASES = (*TABLE, *COLUMN, *CONSTRAINT, *INDEX)

@@ -41,7 +41,9 @@ def _commands(text: str) -> list[str]:
 
 
 def _unordered(commands: list[str]) -> list[str]:
-    return sorted("\n".join(sorted(line.strip().rstrip(",") for line in c.splitlines())) if " TABLE " in c.split("(")[0] else c for c in commands)
+    return sorted(
+        "\n".join(sorted(line.strip().rstrip(",") for line in c.splitlines())) if " TABLE " in c.split("(")[0] else c for c in commands
+    )
 
 
 def _loaded(pool: Pool, text: str) -> str:
