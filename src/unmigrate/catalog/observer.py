@@ -77,7 +77,7 @@ class Observer:
     def _take(self, catalog: Catalog) -> None:
         """Follow this catalog from now on; the two sets may know keys that are gone."""
         self.catalog = catalog
-        self._sequences = frozenset(k for k, o in catalog.objects.items() if o.kind == "sequence")
+        self._untraced = frozenset(k for k, o in catalog.objects.items() if o.kind in _UNTRACED)
         self._columns: dict[int, frozenset[Key]] = {}
         for key, o in catalog.objects.items():
             if o.kind == "column":
@@ -129,7 +129,8 @@ class Observer:
         comments = touched.oids.get("comment", frozenset())
         uncommented = "pg_description" in touched.lossy
         wanted.pop("comment", None)
-        wanted["sequence"] |= {key.oid for key in self._sequences}  # their owners stand in pg_depend alone
+        for key in self._untraced:
+            wanted["sequence" if key.catalog == "pg_class" else "extension dependency"].add(key.oid)
         if again or comments or uncommented:
             for key, o in self.catalog.objects.items():
                 if (
@@ -155,8 +156,8 @@ class Observer:
                 changed.add(key)
                 if o.kind == "column":
                     self._columns[key.oid] = self._columns.get(key.oid, frozenset()) | {key}
-                elif o.kind == "sequence":
-                    self._sequences |= {key}
+                elif o.kind in _UNTRACED:
+                    self._untraced |= {key}
         return changed
 
     def _stale(self, wanted: dict[str, set[int]], found: Collection[Key]) -> list[Key]:
@@ -222,6 +223,8 @@ def _parts(o: Object) -> list[Any] | None:
     return [part[0] for part in named] if named else None
 
 
+# Always read again: a sequence's owner, and what goes with an extension, stand in pg_depend alone.
+_UNTRACED = ("sequence", "extension dependency")
 # Which kinds are read again when a catalog row of this tag was written; a tag that is a kind's name reads that kind.
 _READ_BY = {
     "table": ("table", "column"),

@@ -52,6 +52,9 @@ _DOMINATED = """select distinct g.oid::int8 from pg_trigger k cross join lateral
 _DISARMED = "select distinct tgconstraint::int8 from pg_trigger where tgisinternal and tgconstraint <> 0 and age(xmin) <= 0"
 _MAPPINGS = "select oid::int8 from pg_foreign_server"
 
+_WITH_EXTENSION = """select distinct objid::int8 from pg_depend where refclassid = 'pg_extension'::regclass
+  and refobjid >= 16384 and deptype = 'x' and age(xmin) <= 0"""
+
 
 def _told_by_relation(oids: str) -> tuple[_Source, ...]:
     """Rows of these relations also speak of a constraint (the index behind it), an identity column, a partitioned index."""
@@ -120,6 +123,7 @@ _SOURCES: dict[str, tuple[_Source, ...]] = {
     ),
     "pg_db_role_setting": (_rows("setting", "pg_db_role_setting", _DATABASE_SETTINGS, "setrole", tracked=False),),
     **{catalog: (_rows(catalog, catalog, _USER),) for catalog in OTHER_CATALOGS},
+    "pg_depend": (_Source("extension dependency", _WITH_EXTENSION),),
     "pg_ts_config_map": (_rows("pg_ts_config", "pg_ts_config_map", report="mapcfg", tracked=False),),
     "pg_amop": (_rows("pg_opfamily", "pg_amop", report="amopfamily", tracked=False),),
     "pg_amproc": (_rows("pg_opfamily", "pg_amproc", report="amprocfamily", tracked=False),),

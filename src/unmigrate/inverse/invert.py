@@ -12,7 +12,7 @@ from unmigrate.catalog.kinds import KINDS, other, routine
 from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.kinds.enum import renamed_labels
 from unmigrate.catalog.kinds.sequence import owned_by
-from unmigrate.catalog.model import Catalog, Key, Object
+from unmigrate.catalog.model import Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.catalog.sqltext import grant_sql
 from unmigrate.inverse import retype
@@ -35,7 +35,7 @@ REBUILDABLE = frozenset(
         "event trigger",
     }
 )
-EARLY = REBUILDABLE | {"default privileges"}
+EARLY = REBUILDABLE | {"default privileges", "extension dependency"}
 LATE_TYPES = frozenset({"sequence", "routine", "enum", "composite", "domain", "extension", "schema", "other type", "other relation"})
 OTHERS = frozenset(kind.name for kind in other.KINDS) - {"other type"}
 # Letter of default privileges, and the word for grants.
@@ -80,11 +80,11 @@ def _sort_out(delta: Delta) -> Work:
         elif now.kind == "enum":
             del work.drop[now.key], work.create[wanted.key]
             work.retype.append((now, wanted))
-    attached = _attached(delta.after)
+    attached = _attached(o for o in delta.after if o.key in delta.before.objects)
     for o in delta.dropped:
         owner, name = o.facts.get("table") or o.facts.get("owner"), o.facts.get("index") or o.name
         if o.kind in ("index", "constraint") and (owner, name) in attached:
-            del work.create[o.key]  # it is there, and stands for itself again once its table is detached
+            work.create.pop(o.key, None)  # it is there, and stands for itself again once its table is detached
     _whole_tables(work, pairs, delta)
     for old, new in delta.altered:
         changed = new.changes(old)
@@ -98,9 +98,9 @@ def _sort_out(delta: Delta) -> Work:
     return work
 
 
-def _attached(catalog: Catalog) -> set[tuple[str, str]]:
+def _attached(objects: Iterable[Object]) -> set[tuple[str, str]]:
     """(table, schema.name) of indexes of partitions that belong to an index of the partitioned table: no objects of their own."""
-    parents = [o for o in catalog if o.kind in ("index", "constraint") and o.facts["partitions"]]
+    parents = [o for o in objects if o.kind in ("index", "constraint") and o.facts["partitions"]]
     listed = [part for o in parents for part in o.facts["partitions"]]
     return {(table, f"{schema}.{name}") for table, schema, name, _ in listed}
 
@@ -203,7 +203,7 @@ class _Builder:
         routines = [o for o in created if o.kind == "routine" and o.facts["late"]]
         self._create(sorted([o for o in created if o.kind in late] + routines, key=lambda o: o.key.oid))
         self._create(o for o in created if o.kind == "index" and o.facts["table_kind"] == "m")
-        rest = {"rule", "trigger", "policy", "publication", "event trigger", "default privileges", "setting"}
+        rest = {"rule", "trigger", "policy", "publication", "event trigger", "default privileges", "setting", "extension dependency"}
         self._create(o for o in created if o.kind in rest)
         self._create(o for o in created if o.kind in OTHERS)
         return self._out
@@ -272,8 +272,11 @@ class _Builder:
             return []
         letter, word = GRANTED[o.kind]
         in_force = [p for p in self._after if p.kind == "default privileges" and p.key not in self._work.drop]
-        given = [p.facts["acl"] or {} for p in in_force if p.facts["objects"] == letter and not p.facts["role"]
-                 and p.facts["schema"] in (None, o.facts["schema"])]
+        given = [
+            p.facts["acl"] or {}
+            for p in in_force
+            if p.facts["objects"] == letter and not p.facts["role"] and p.facts["schema"] in (None, o.facts["schema"])
+        ]
         own = o.facts["acl"] or {}
         added = [g for acl in given for g in acl.get("added", []) if g not in own.get("added", [])]
         removed = [g for acl in given for g in acl.get("removed", []) if g not in own.get("removed", [])]

@@ -4,6 +4,7 @@ from unmigrate.catalog.kinds import (
     column,
     composite,
     constraint,
+    dependency,
     domain,
     enum,
     event_trigger,
@@ -31,5 +32,6 @@ KINDS: dict[str, Kind] = {
         schema.KIND, extension.KIND, enum.KIND, composite.KIND, domain.KIND, sequence.KIND, routine.KIND, table.KIND,
         column.KIND, *other.KINDS, index.KIND, constraint.KIND, statistics.KIND, view.VIEW, view.MATVIEW, rule.KIND,
         trigger.KIND, policy.KIND, publication.KIND, event_trigger.KIND, privileges.KIND, setting.KIND,
+        dependency.KIND,
     )
 }  # fmt: skip

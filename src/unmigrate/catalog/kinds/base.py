@@ -45,5 +45,10 @@ def not_member(catalog: str, oid: str) -> str:
     return f"not exists (select from pg_depend d where d.classid = '{catalog}'::regclass and d.objid = {oid} and d.deptype = 'e')"
 
 
+def not_internal(catalog: str, oid: str) -> str:
+    """Not made along with something else, such as the constructors of a range type."""
+    return f"not exists (select from pg_depend d where d.classid = '{catalog}'::regclass and d.objid = {oid} and d.deptype = 'i')"
+
+
 def replace_only(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
     return None

@@ -222,7 +222,9 @@ def _sequence_attributes(now: dict[str, Any] | None, wanted: dict[str, Any]) -> 
     """Name, grants, comment of the sequence behind an identity column; now: None when it was just made."""
     name = f"{wanted['schema']}.{wanted['label']}"
     now = now or {"label": wanted["label"], "acl": None, "comment": None, "persistence": wanted["persistence"]}
-    statements = [f"ALTER SEQUENCE {wanted['schema']}.{now['label']} RENAME TO {wanted['label']}"] if now["label"] != wanted["label"] else []
+    statements = (
+        [f"ALTER SEQUENCE {wanted['schema']}.{now['label']} RENAME TO {wanted['label']}"] if now["label"] != wanted["label"] else []
+    )
     if now["persistence"] != wanted["persistence"]:
         statements.append(f"ALTER SEQUENCE {name} SET {'UNLOGGED' if wanted['persistence'] == 'u' else 'LOGGED'}")
     statements += grant_sql(f"SEQUENCE {name}", now["acl"], wanted["acl"])

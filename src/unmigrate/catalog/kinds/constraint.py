@@ -15,7 +15,7 @@ select k.oid, 0, format('%s.%I', q.owner, k.conname), q.owner_catalog, q.owner_o
     'definition', pg_get_constraintdef(k.oid), 'clustered', coalesce(i.indisclustered, false),
     'replica_identity', coalesce(i.indisreplident, false), 'local', k.conislocal, 'noinherit', k.connoinherit,
     'index', case when ic.oid is not null then format('%I.%I', xn.nspname, ic.relname) end, 'options', ic.reloptions, 'index_comment', {comment_json("pg_class", "ic.oid")},
-    'disarmed', {DISARMED}, 'partitions', {partitions('ic.oid')},
+    'disarmed', {DISARMED}, 'partitions', {partitions("ic.oid")},
     'tablespace', (select quote_ident(spcname) from pg_tablespace where oid = ic.reltablespace),
     'references', case when k.confrelid <> 0 then k.confrelid::regclass::text end,
     'comment', {comment_json("pg_constraint", "k.oid")}),

@@ -4,7 +4,7 @@ Casts, operators and their classes, aggregates, collations, conversions, text se
 migration that creates them can be undone, one that drops or changes them is refused with the reason.
 """
 
-from unmigrate.catalog.kinds.base import CannotInvert, Kind, Statements, not_member
+from unmigrate.catalog.kinds.base import CannotInvert, Kind, Statements, not_internal, not_member
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_sql, grant_sql
 
@@ -34,7 +34,8 @@ select {alias}.oid, 0, x.type || ' ' || x.identity, null, null::oid, 0,
     'content', md5(concat(to_jsonb({alias}) - 'oid' - 'proacl' - 'proowner', {PARTS.get(catalog, "null")})),
     'comment', obj_description({alias}.oid, '{catalog}')), jsonb_build_object('identity', {alias}.oid::text)
 from {catalog} {alias} cross join lateral pg_identify_object('{catalog}'::regclass, {alias}.oid, 0) x
-where {alias}.oid >= 16384 and {condition} and {not_member(catalog, f"{alias}.oid")} and {{where}}"""
+where {alias}.oid >= 16384 and {condition} and {not_member(catalog, f"{alias}.oid")}
+  and {not_internal(catalog, f"{alias}.oid")} and {{where}}"""
 
 
 def create(other: Object, catalog: Catalog) -> Statements:

@@ -1,6 +1,6 @@
 """Functions and procedures. Aggregates are among the others: they can be dropped, not re-created."""
 
-from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
+from unmigrate.catalog.kinds.base import Kind, Statements, not_internal, not_member, user_schema
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
 
@@ -18,7 +18,8 @@ select p.oid, 0, format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proa
     'arguments', p.proargtypes::text, 'signature', md5(concat_ws('|', p.proargtypes, p.proallargtypes, p.prorettype, p.proargnames,
       p.proargmodes, p.proargdefaults, p.proretset)))
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-where p.prokind in ('f', 'p', 'w') and {user_schema()} and {not_member("pg_proc", "p.oid")} and {{where}}"""
+where p.prokind in ('f', 'p', 'w') and {user_schema()} and {not_member("pg_proc", "p.oid")}
+  and {not_internal("pg_proc", "p.oid")} and {{where}}"""
 
 
 def what(routine: Object) -> str:
