@@ -1,4 +1,8 @@
-"""The live catalog against schema.prisma, one plain line per difference."""
+"""The live catalog against schema.prisma, one plain line per difference.
+
+Not compared: names of indexes and constraints, the text of defaults that are expressions, and whether a join table's pair is its
+primary key (Prisma 6) or a unique index (earlier).
+"""
 
 from collections.abc import Iterator
 
