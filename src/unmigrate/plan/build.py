@@ -46,7 +46,7 @@ def build(work: Workspace, request: Request, on_progress: Progress) -> Plan:
     """A proved plan. Raises EnvironmentProblem where the history does not replay; a refused migration stays in the plan."""
     kept, undone = request.migrations[: -request.count], request.migrations[-request.count :]
     connection = work.fresh()
-    history = History(connection)
+    history = History(connection, request.fill or {})
     on_progress(f"replaying {len(kept)} migrations on scratch")
     for migration in kept:
         _replayed(migration, lambda m=migration: history.skip(m))  # type: ignore[misc]
@@ -165,10 +165,6 @@ def _steps(proof: SchemaProof, origin: Undoes, request: Request) -> list[Step]:
             concurrent = _INDEX.sub(lambda m: f"CREATE {m[1] or ''}INDEX CONCURRENTLY ", sql)
             steps.append(Step("finish", proof.migration.name, concurrent, where, undone, transactional=False))
             continue
-        expression = (request.fill or {}).get(inverse.name)
-        if expression and " ADD COLUMN " in sql and sql.endswith(" NOT NULL"):
-            steps += _filled(proof, inverse, where, undone, expression)
-            continue
         steps.append(Step("switch", proof.migration.name, sql, where, undone))
     return steps
 
@@ -176,16 +172,6 @@ def _steps(proof: SchemaProof, origin: Undoes, request: Request) -> list[Step]:
 def _survives(inverse: InverseStep, proof: SchemaProof) -> bool:
     index = next((proof.delta.before.objects[k] for k in inverse.keys if k in proof.delta.before.objects), None)
     return index is not None and index.parent in proof.delta.after.objects and index.facts.get("table_kind") == "r"
-
-
-def _filled(proof: SchemaProof, inverse: InverseStep, where: str, undone: str, expression: str) -> list[Step]:
-    table, _, column = inverse.name.rpartition(".")
-    statements = (
-        inverse.sql.removesuffix(" NOT NULL"),
-        f"UPDATE {table} SET {column} = {expression}",
-        f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL",
-    )
-    return [Step("switch", proof.migration.name, sql, where, undone) for sql in statements]
 
 
 def _all_losses(proofs: Sequence[SchemaProof], start: Catalog) -> tuple[Loss, ...]:

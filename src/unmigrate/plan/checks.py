@@ -67,8 +67,8 @@ def _does_not_fit(label: str, now: str, wanted: str) -> str:
         return f"length({label}::text) > {match[1] or match[2]}"
     if wanted == "uuid" and now == "text":
         return f"{label} !~ '^[0-9a-fA-F-]{{32,36}}$'"
-    if wanted.startswith("numeric(") and (match := re.match(r"numeric\((\d+),(\d+)\)", wanted)):
-        return f"abs({label}) >= 1e{int(match[1]) - int(match[2])}"
+    if match := re.match(r"numeric\((\d+),(\d+)\)", wanted):
+        return f"abs({label}) >= 1e{int(match[1]) - int(match[2])} OR {label} <> round({label}::numeric, {match[2]})"
     return ""
 
 

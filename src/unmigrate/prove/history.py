@@ -1,6 +1,6 @@
 """Proving a whole history: each migration is applied on scratch, observed, inverted, and its way back tried at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.inverse import replay
 from unmigrate.inverse.dependents import castable_on, dependents_on
+from unmigrate.inverse.fill import with_values
 from unmigrate.inverse.invert import invert
 from unmigrate.inverse.model import InverseStep
 from unmigrate.prisma.migrations import Migration
@@ -47,9 +48,13 @@ class SchemaProof:
 
 @dataclass(slots=True)
 class History:
-    """A history being proved on one scratch database. `stopped`: why it could not go on, with the migration's name."""
+    """A history being proved on one scratch database.
+
+    fill: {column: SQL} for columns that return as NOT NULL. stopped: why it could not go on, with the migration's name.
+    """
 
     connection: psycopg.Connection[Any]
+    fill: Mapping[str, str] = field(default_factory=dict)
     stopped: tuple[str, str] | None = None
     observer: Observer = field(init=False)
 
@@ -106,7 +111,7 @@ class History:
 
     def invert(self, delta: Delta) -> list[InverseStep]:
         """What undoes a delta just observed on this connection. Raises CannotInvert."""
-        return invert(delta, dependents_on(self.connection), castable_on(self.connection))
+        return with_values(invert(delta, dependents_on(self.connection), castable_on(self.connection)), self.fill)
 
     def _fine(self, migration: Migration, delta: Delta) -> tuple[list[InverseStep], Attempt] | None:
         """Once more, observed statement by statement; None where the file cannot be split or behaves differently so."""

@@ -130,7 +130,8 @@ class RowsHistory:
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             left = {table.oid for table in self._tables(None).values()}
             found = row_counts(self.connection, [oid for oid in oids if oid in left])
-            return tuple(f"rows written to {names[o]} after the migration are gone: {n} of {wanted[o]}" for o, n in found.items() if n != wanted[o])
+            gone = [(names[oid], count, wanted[oid]) for oid, count in found.items() if count != wanted[oid]]
+            return tuple(f"rows written to {name} after the migration are gone: {n} of {total} stay" for name, n, total in gone)
         except psycopg.Error as error:
             return (f"rows written after the migration can stop the way back: {_message(error)}",)
         finally:

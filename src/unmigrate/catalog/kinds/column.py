@@ -1,5 +1,6 @@
 """Columns of tables: type, collation, default, identity, generated, storage, statistics, comment, grants."""
 
+import re
 from typing import Any
 
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, Kind, Statements, not_member, user_schema
@@ -9,6 +10,8 @@ from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant
 
 SEQUENCE_OID = """case when a.attidentity <> '' then (select i.objid::int8 from pg_depend i where i.classid = 'pg_class'::regclass
       and i.refclassid = 'pg_class'::regclass and i.refobjid = a.attrelid and i.refobjsubid = a.attnum and i.deptype = 'i') end"""
+
+_LENGTH = re.compile(r"(?<=varying)\(\d+\)")
 
 QUERY = f"""
 select a.attrelid, a.attnum, format('%I.%I.%I', n.nspname, c.relname, a.attname), 'pg_class', a.attrelid, 0,
@@ -191,8 +194,11 @@ def _retype(now: Object, wanted: Object, what: str) -> Statements:
 
 
 def conversion(now: Object, wanted: Object) -> str:
-    """How a value of the present type becomes one of the wanted type: a cast, by way of text where enums are involved."""
-    label, type_ = wanted.facts["label"], wanted.facts["type"]
+    """How a value of the present type becomes one of the wanted type: a cast, by way of text where enums are involved.
+
+    Without the length of varchar(n): the assignment that follows refuses what is too long, a cast would cut it off.
+    """
+    label, type_ = wanted.facts["label"], _LENGTH.sub("", wanted.facts["type"])
     if now.facts["type"].endswith("[]") and not type_.endswith("[]"):
         return f"{label}[1]::text::{type_}"
     if type_.endswith("[]") and not now.facts["type"].endswith("[]"):

@@ -1,0 +1,77 @@
+"""Rows that block are predicted by the plan's checks: none on rows that fit, some on rows that do not, and then the way back fails."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support import deploy, migration
+from unmigrate.execute.inspect import inspect
+from unmigrate.plan.build import Request, build
+from unmigrate.prove.workspace import Workspace
+from unmigrate.scratch.pool import Pool
+
+INIT = """CREATE TYPE "Role" AS ENUM ('A', 'B');
+CREATE TABLE t (id int PRIMARY KEY, a text NOT NULL, n int, v varchar(3), role "Role", k text UNIQUE, CONSTRAINT positive CHECK (n > 0));
+CREATE TABLE u (id int PRIMARY KEY, t int CONSTRAINT u_t_fkey REFERENCES t);
+CREATE UNIQUE INDEX t_n_key ON t (n);"""
+ROWS = "INSERT INTO t (id, n, v, role, k{a}) VALUES (1, 1, 'abc', 'A', 'x'{value}); INSERT INTO u (id, t) VALUES (1, 1);"
+
+CASES = [
+    ("not null", "ALTER TABLE t ALTER a DROP NOT NULL", "UPDATE t SET a = NULL"),
+    ("dropped column", "ALTER TABLE u ADD COLUMN extra int NOT NULL DEFAULT 1; ALTER TABLE t DROP COLUMN a", "SELECT 1"),
+    ("label", "ALTER TYPE \"Role\" ADD VALUE 'C'", "UPDATE t SET role = 'C'"),
+    ("range", "ALTER TABLE t ALTER n TYPE bigint", "UPDATE t SET n = 3000000000"),
+    ("length", "ALTER TABLE t ALTER v TYPE text", "UPDATE t SET v = 'too long'"),
+    ("unique index", "DROP INDEX t_n_key", "INSERT INTO t (id, a, n) VALUES (2, 'b', 1)"),
+    ("unique", "ALTER TABLE t DROP CONSTRAINT t_k_key", "INSERT INTO t (id, a, k) VALUES (2, 'b', 'x')"),
+    ("foreign key", "ALTER TABLE u DROP CONSTRAINT u_t_fkey", "UPDATE u SET t = 77"),
+    ("check", "ALTER TABLE t DROP CONSTRAINT positive", "UPDATE t SET n = -1"),
+]
+
+
+@pytest.fixture(scope="module")
+def work(pool: Pool) -> Workspace:
+    return Workspace(pool)
+
+
+@pytest.fixture
+def target(pool: Pool) -> Iterator[psycopg.Connection[Any]]:
+    name = pool.create()
+    connection = pool.connect(name)
+    yield connection
+    connection.close()
+    pool.drop(name)
+
+
+@pytest.mark.parametrize(("change", "breaking"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_predicted_and_met(change: str, breaking: str, work: Workspace, target: psycopg.Connection[Any]) -> None:
+    scripts = [("1_init", INIT), ("2_change", change)]
+    plan = build(work, Request([migration(*s) for s in scripts], 1, rows=False), lambda _: None)
+    assert plan.checks
+    deploy(target, scripts)
+    gone = "DROP COLUMN a" in change
+    target.execute(ROWS.format(a="" if gone else ", a", value="" if gone else ", 'a'"))
+    if breaking != "SELECT 1":
+        assert inspect(target, plan).blockers == ()
+    target.execute(breaking)
+    blockers = inspect(target, plan).blockers
+    assert blockers
+    assert all(b.rows > 0 and b.samples and b.ways_out for b in blockers)
+    with pytest.raises(psycopg.Error), target.transaction():
+        for step in plan.steps:
+            target.execute(step.sql)
+
+
+def test_a_fill_takes_the_blocker_away(work: Workspace, target: psycopg.Connection[Any]) -> None:
+    scripts = [("1_init", INIT), ("2_change", "ALTER TABLE t DROP COLUMN a")]
+    request = Request([migration(*s) for s in scripts], 1, rows=False, fill={"public.t.a": "'row ' || id"})
+    plan = build(work, request, lambda _: None)
+    deploy(target, scripts)
+    target.execute(ROWS.format(a="", value=""))
+    assert inspect(target, plan).blockers == ()
+    with target.transaction():
+        for step in plan.steps:
+            target.execute(step.sql)
+    assert target.execute("select a from t").fetchone() == ("row 1",)
