@@ -332,12 +332,28 @@ FILES = rows(
     ("analyze and vacuum settings", T, "ANALYZE t"),
     ("data only", T, "INSERT INTO t VALUES (1, 'x', 2); UPDATE t SET a = 'y'; DELETE FROM t"),
     ("comment on database", "", "DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE %I IS ''x''', current_database()); END $$"),
-    ("owner changed", T + "DO $$ BEGIN CREATE ROLE matrix_owner; EXCEPTION WHEN duplicate_object THEN END $$; GRANT matrix_owner TO CURRENT_USER;"
-     "GRANT CREATE ON SCHEMA public TO matrix_owner", "ALTER TABLE t OWNER TO matrix_owner"),
     ("role made", T, "DO $$ BEGIN CREATE ROLE matrix_made; EXCEPTION WHEN duplicate_object THEN END $$; GRANT SELECT ON t TO matrix_made"),
     ("everything at once", "CREATE TYPE e AS ENUM ('a', 'b');" + T + "ALTER TABLE t ADD e e DEFAULT 'a'; CREATE VIEW v AS SELECT e FROM t; CREATE INDEX i ON t (e)",
      "DROP VIEW v; ALTER TABLE t RENAME TO \"T\"; ALTER TABLE \"T\" RENAME e TO \"E\"; ALTER TYPE e RENAME TO \"Kind\"; ALTER TYPE \"Kind\" ADD VALUE 'c';"
      "ALTER INDEX i RENAME TO \"T_E_idx\"; CREATE TABLE u (id int REFERENCES \"T\"); CREATE VIEW v AS SELECT \"E\" FROM \"T\""),
 )  # fmt: skip
 
-CASES = (*VIEW, *MATVIEW, *ROUTINE, *TRIGGER, *POLICY, *RULE, *STATISTICS, *PUBLICATION, *EVENT, *DEFAULTS, *SETTING, *OTHER, *FILES)
+OWNER = "DO $$ BEGIN CREATE ROLE matrix_owner; EXCEPTION WHEN duplicate_object THEN END $$; GRANT matrix_owner TO CURRENT_USER; GRANT ALL ON SCHEMA public TO matrix_owner;"
+OWNED = {
+    "table": ("CREATE TABLE x (id int GENERATED ALWAYS AS IDENTITY, s serial)", "TABLE x"), "view": ("CREATE VIEW x AS SELECT 1 AS a", "VIEW x"),
+    "materialized view": ("CREATE MATERIALIZED VIEW x AS SELECT 1 AS a", "MATERIALIZED VIEW x"), "sequence": ("CREATE SEQUENCE x", "SEQUENCE x"),
+    "routine": ("CREATE FUNCTION x(int) RETURNS int LANGUAGE sql AS 'SELECT 1'", "FUNCTION x(int)"), "enum": ("CREATE TYPE x AS ENUM ('a')", "TYPE x"),
+    "domain": ("CREATE DOMAIN x AS int", "DOMAIN x"), "composite": ("CREATE TYPE x AS (a int)", "TYPE x"), "schema": ("CREATE SCHEMA x", "SCHEMA x"),
+    "statistics": ("CREATE TABLE t (a int, b int); CREATE STATISTICS x ON a, b FROM t", "STATISTICS x"),
+}  # fmt: skip
+OWNERS = tuple(
+    case
+    for kind, (create, name) in OWNED.items()
+    for case in (
+        Case(kind, "owner changed", OWNER + create, f"ALTER {name} OWNER TO matrix_owner"),
+        Case(kind, "owner changed back", f"{OWNER}{create}; ALTER {name} OWNER TO matrix_owner", f"ALTER {name} OWNER TO CURRENT_USER"),
+        Case(kind, "drop of another's", f"{OWNER}{create}; ALTER {name} OWNER TO matrix_owner", f"DROP {name}"),
+    )
+)
+
+CASES = (*VIEW, *MATVIEW, *ROUTINE, *TRIGGER, *POLICY, *RULE, *STATISTICS, *PUBLICATION, *EVENT, *DEFAULTS, *SETTING, *OTHER, *FILES, *OWNERS)

@@ -260,7 +260,8 @@ class _Builder:
 
     def _create(self, objects: Iterable[Object]) -> None:
         for o in objects:
-            self._add(o, [*KINDS[o.kind].create(o, self._before), *self._undo_default_grants(o)])
+            owner = [_owner(o)] if o.facts.get("owner_role") else []
+            self._add(o, [*KINDS[o.kind].create(o, self._before), *self._undo_default_grants(o), *owner])
             if o.kind == "domain":
                 for check in self._work.create.values():
                     if check.kind == "constraint" and check.parent == o.key:
@@ -299,6 +300,8 @@ class _Builder:
                 self._add(wanted, self._convert(renamed, wanted, changed), wanted.name)
                 continue
             self._add(wanted, KINDS[now.kind].alter(renamed, wanted, changed) or [])
+            if "owner_role" in changed and not wanted.facts.get("owned_by"):
+                self._add(wanted, [_owner(wanted)])
 
     def _convert(self, now: Object, wanted: Object, changed: frozenset[str]) -> list[str]:
         """A type goes back by a cast; where there is none, by text; where that fails too, the values cannot return."""
@@ -322,6 +325,11 @@ class _Builder:
         for now, wanted, changed in self._work.alter:
             if now.kind == "sequence" and "owned_by" in changed:
                 self._add(wanted, [owned_by(wanted)])
+
+
+def _owner(o: Object) -> str:
+    word = {"enum": "TYPE", "composite": "TYPE"}.get(o.kind, o.kind.upper())
+    return f"ALTER {routine.what(o) if o.kind == 'routine' else f'{word} {o.name}'} OWNER TO {o.facts['owner_role'] or 'CURRENT_USER'}"
 
 
 def _follows(o: Object) -> bool:

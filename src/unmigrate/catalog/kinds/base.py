@@ -50,5 +50,13 @@ def not_internal(catalog: str, oid: str) -> str:
     return f"not exists (select from pg_depend d where d.classid = '{catalog}'::regclass and d.objid = {oid} and d.deptype = 'i')"
 
 
+def owner_json(owner: str) -> str:
+    """SQL for the owner, NULL where it is the database's, so that two servers compare."""
+    return (
+        f"case when {owner} <> (select datdba from pg_database where datname = current_database()) "
+        f"then quote_ident(pg_get_userbyid({owner})) end"
+    )
+
+
 def replace_only(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
     return None

@@ -31,7 +31,7 @@ select a.attrelid, a.attnum, format('%I.%I.%I', n.nspname, c.relname, a.attname)
     'acl', {acl_json("a.attacl", "c", "c.relowner")}, 'comment', {comment_json("pg_class", "a.attrelid", "a.attnum")},
     'not_null_name', {{not_null_name}}, 'not_null_more', {{not_null_more}}),
   jsonb_build_object('type', concat(a.atttypid, ':', a.atttypmod), 'default', md5(x.adbin::text), 'table', a.attrelid::text,
-    'sequence_oid', {SEQUENCE_OID})
+    'own_storage', t.typstorage, 'sequence_oid', {SEQUENCE_OID})
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
 join pg_type t on t.oid = a.atttypid left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
 where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p') and c.relname <> '{LEDGER_TABLE}'
@@ -240,7 +240,7 @@ def _sequence_attributes(now: dict[str, Any] | None, wanted: dict[str, Any]) -> 
 def _storage_changes(now: Object, wanted: Object, changed: frozenset[str], what: str) -> Statements:
     f, statements = wanted.facts, []
     if "storage" in changed and not changed & {"type"}:
-        statements.append(f"{what} SET STORAGE {_storage(f['storage']) if f['storage'] else 'DEFAULT'}")
+        statements.append(f"{what} SET STORAGE {_storage(f['storage'] or wanted.raw['own_storage'])}")
     if "compression" in changed:
         statements.append(f"{what} SET COMPRESSION {_compression(f['compression'])}")
     if "statistics" in changed:

@@ -1,6 +1,6 @@
 """Domains; their checks are constraints with the domain as parent."""
 
-from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
+from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.enum import rename_type
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
@@ -12,7 +12,7 @@ select t.oid, 0, format('%I.%I', n.nspname, t.typname), null, null::oid, 0,
     'collation', (select format('%I.%I', cn.nspname, co.collname) from pg_collation co
       join pg_namespace cn on cn.oid = co.collnamespace join pg_type b on b.oid = t.typbasetype
       where co.oid = t.typcollation and t.typcollation <> b.typcollation),
-    'acl', {acl_json("t.typacl", "T", "t.typowner")}, 'comment', {comment_json("pg_type", "t.oid")}),
+    'owner_role', {owner_json("t.typowner")}, 'acl', {acl_json("t.typacl", "T", "t.typowner")}, 'comment', {comment_json("pg_type", "t.oid")}),
   jsonb_build_object('schema', t.typnamespace::text, 'type', concat(t.typbasetype, ':', t.typtypmod), 'default', md5(t.typdefaultbin))
 from pg_type t join pg_namespace n on n.oid = t.typnamespace
 where t.typtype = 'd' and {user_schema()} and {not_member("pg_type", "t.oid")} and {{where}}"""

@@ -1,6 +1,6 @@
 """Enum types. Labels that were added can only go by a type swap: see inverse.retype."""
 
-from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
+from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, literal
 
@@ -8,7 +8,7 @@ QUERY = f"""
 select t.oid, 0, format('%I.%I', n.nspname, t.typname), null, null::oid, 0,
   jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(t.typname),
     'labels', (select jsonb_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid),
-    'acl', {acl_json("t.typacl", "T", "t.typowner")}, 'comment', {comment_json("pg_type", "t.oid")}),
+    'owner_role', {owner_json("t.typowner")}, 'acl', {acl_json("t.typacl", "T", "t.typowner")}, 'comment', {comment_json("pg_type", "t.oid")}),
   jsonb_build_object('schema', t.typnamespace::text, 'labels',
     (select jsonb_agg(jsonb_build_array(e.oid, e.enumlabel) order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid))
 from pg_type t join pg_namespace n on n.oid = t.typnamespace

@@ -43,7 +43,7 @@ def create(other: Object, catalog: Catalog) -> Statements:
 
 
 def drop(other: Object) -> Statements:
-    return [f"DROP {_word(other)} {other.facts['identity']}"]
+    return [f"DROP {_word(other)} {other.facts['identity'].replace(' on language ', ' language ')}"]
 
 
 def _word(other: Object) -> str:

@@ -1,6 +1,6 @@
 """Publications of logical replication."""
 
-from unmigrate.catalog.kinds.base import Kind, Statements, replace_only
+from unmigrate.catalog.kinds.base import Kind, Statements, owner_json, replace_only
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import comment_json, comment_sql
 
@@ -16,7 +16,7 @@ select p.oid, 0, quote_ident(p.pubname), null, null::oid, 0,
     'schemas', (select jsonb_agg(quote_ident(n.nspname) order by n.nspname) from pg_publication_namespace s
       join pg_namespace n on n.oid = s.pnnspid where s.pnpubid = p.oid),
     'generated', nullif(to_jsonb(p) ->> 'pubgencols', 'n'),
-    'comment', {comment_json("pg_publication", "p.oid")}),
+    'owner_role', {owner_json("p.pubowner")}, 'comment', {comment_json("pg_publication", "p.oid")}),
   jsonb_build_object('tables', (select md5(string_agg(concat_ws('|', r.prrelid, r.prattrs, r.prqual), ',' order by r.prrelid))
       from pg_publication_rel r where r.prpubid = p.oid))
 from pg_publication p where {{where}}"""

@@ -1,12 +1,12 @@
 """Schemas."""
 
-from unmigrate.catalog.kinds.base import IGNORED_SCHEMAS, Kind, Statements, not_member
+from unmigrate.catalog.kinds.base import IGNORED_SCHEMAS, Kind, Statements, not_member, owner_json
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
 
 QUERY = f"""
 select n.oid, 0, quote_ident(n.nspname), null, null::oid, 0,
-  jsonb_build_object('label', quote_ident(n.nspname), 'acl', {acl_json("n.nspacl", "n", "n.nspowner")}, 'comment', {comment_json("pg_namespace", "n.oid")}),
+  jsonb_build_object('label', quote_ident(n.nspname), 'owner_role', {owner_json("n.nspowner")}, 'acl', {acl_json("n.nspacl", "n", "n.nspowner")}, 'comment', {comment_json("pg_namespace", "n.oid")}),
   '{{}}'::jsonb
 from pg_namespace n
 where n.nspname !~ '{IGNORED_SCHEMAS}' and {not_member("pg_namespace", "n.oid")} and {{where}}"""

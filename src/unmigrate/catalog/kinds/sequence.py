@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
+from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.relation import rename
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
@@ -18,7 +18,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname),
     'type', format_type(s.seqtypid, null), 'start', s.seqstart, 'increment', s.seqincrement, 'min', s.seqmin, 'max', s.seqmax,
     'cache', s.seqcache, 'cycle', s.seqcycle, 'persistence', c.relpersistence,
     'owned_by', (select format('%I.%I.%I', tn.nspname, t.relname, a.attname) {OWNER}),
-    'acl', {acl_json("c.relacl", "s", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
+    'owner_role', {owner_json("c.relowner")}, 'acl', {acl_json("c.relacl", "s", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
   jsonb_build_object('schema', c.relnamespace::text, 'owned_by', (select concat(o.refobjid, '.', o.refobjsubid) {OWNER}))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_sequence s on s.seqrelid = c.oid
 where c.relkind = 'S' and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from unmigrate.catalog.kinds import column as columns
-from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, user_schema
+from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.relation import rename, set_options, with_options
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
@@ -24,8 +24,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
     'of_type', case when c.reloftype <> 0 then format_type(c.reloftype, null) end,
     'partition_key', pg_get_partkeydef(c.oid), 'partition_bound', pg_get_expr(c.relpartbound, c.oid),
     'parents', {PARENTS.format(what="format('%I.%I', pn.nspname, p.relname)")},
-    'owner', case when c.relowner = (select datdba from pg_database where datname = current_database())
-      then null else pg_get_userbyid(c.relowner) end,
+    'owner_role', {owner_json("c.relowner")},
     'acl', {acl_json("c.relacl", "r", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
   jsonb_build_object('schema', c.relnamespace::text, 'partition_key', (select md5(concat(k.partattrs, k.partstrat, k.partclass, k.partcollation, k.partexprs))
       from pg_partitioned_table k where k.partrelid = c.oid),
@@ -55,8 +54,6 @@ def create(table: Object, catalog: Catalog) -> Statements:
     sql = " ".join(parts) + with_options(f["options"]) + (f" TABLESPACE {f['tablespace']}" if f["tablespace"] else "")
     statements = [sql, *_switches(table, {"row_security": False, "force_row_security": False, "replica_identity": "d"})]
     statements += grant_sql(f"TABLE {table.name}", None, f["acl"])
-    if f["owner"]:
-        statements.append(f"ALTER TABLE {table.name} OWNER TO {f['owner']}")
     if f["comment"] is not None:
         statements.append(comment_sql(f"TABLE {table.name}", f["comment"]))
     for column in catalog.columns(table.key):
@@ -109,8 +106,6 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
         statements.append(f"ALTER {what} SET TABLESPACE {wanted.facts['tablespace'] or 'pg_default'}")
     if "acl" in changed:
         statements += grant_sql(what, now.facts["acl"], wanted.facts["acl"])
-    if "owner" in changed:
-        statements.append(f"ALTER {what} OWNER TO {wanted.facts['owner'] or 'CURRENT_USER'}")
     if "comment" in changed:
         statements.append(comment_sql(what, wanted.facts["comment"]))
     return statements

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from unmigrate.catalog.kinds.base import Kind, Statements, not_member, user_schema
+from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.relation import rename, with_options
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
 
-STORAGE = {None: "DEFAULT", "p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
+STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
 COMPRESSION = {"": "default", "p": "pglz", "l": "lz4"}
-SETTINGS = "jsonb_build_array(case when a.attstorage <> t.typstorage then a.attstorage end, nullif(a.attstattarget, -1), a.attcompression)"
+SETTINGS = "jsonb_build_array(case when a.attstorage <> t.typstorage then a.attstorage end, nullif(a.attstattarget, -1), a.attcompression, t.typstorage)"
 
 
 def query(relkind: str) -> str:
@@ -22,7 +22,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
         {SETTINGS}) order by a.attnum)
       from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
-    'acl', {acl_json("c.relacl", "r", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
+    'owner_role', {owner_json("c.relowner")}, 'acl', {acl_json("c.relacl", "r", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
   jsonb_build_object('schema', c.relnamespace::text, 'definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = '{relkind}' and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}"""
@@ -43,19 +43,19 @@ def attributes(view: Object, what: str) -> Statements:
     if f["comment"] is not None:
         statements.append(comment_sql(what, f["comment"]))
     for column in f["columns"] or []:
-        statements += _column(view.name, what.split(f" {view.name}")[0], [*column[:2], None, None, None, [None, None, ""]], column)
+        statements += _column(view.name, what.split(f" {view.name}")[0], [*column[:2], None, None, None, [None, None, "", None]], column)
     return statements
 
 
 def _column(view: str, word: str, now: list[Any], wanted: list[Any]) -> Statements:
-    name, _, comment, default, acl, (storage, statistics, compression) = wanted
+    name, _, comment, default, acl, (storage, statistics, compression, own) = wanted
     what = f"ALTER {word} {view} ALTER COLUMN {name}"
     statements = [comment_sql(f"COLUMN {view}.{name}", comment)] if comment != now[2] else []
     if default != now[3]:
         statements.append(f"{what} DROP DEFAULT" if default is None else f"{what} SET DEFAULT {default}")
     statements += [s.replace(f" ON {view} ", f" ({name}) ON {view} ", 1) for s in grant_sql(view, now[4], acl)]
     if storage != now[5][0]:
-        statements.append(f"{what} SET STORAGE {STORAGE[storage]}")
+        statements.append(f"{what} SET STORAGE {STORAGE[storage or own]}")
     if statistics != now[5][1]:
         statements.append(f"{what} SET STATISTICS {-1 if statistics is None else statistics}")
     if compression != now[5][2]:
