@@ -35,7 +35,8 @@ def command(
     if migrations_dir is None:
         project = options.load_project(at)
         migrations_dir, schema = project.migrations_dir, schema or project.schema_name
-    migrations = read_migrations(migrations_dir)
+    left_out: list[str] = []
+    migrations = read_migrations(migrations_dir, on_code=lambda error: left_out.append(str(error)))
     text = setup.read_text(encoding="utf-8") if setup else ""
     if down_dir:
         down_dir.mkdir(parents=True, exist_ok=True)
@@ -52,8 +53,10 @@ def command(
             click.echo(_line(entry.report))
         server = {"label": work.pool.server.label, "version": work.pool.server.version, "stand_ins": sorted(work.pool.server.stand_ins)}
     if json_file:
-        report = {"version": 1, "server": server, "migrations": [e.report for e in entries]}
+        report = {"version": 1, "server": server, "left_out": left_out, "migrations": [e.report for e in entries]}
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    for reason in left_out:
+        click.echo(f"left out: {reason}")
     click.echo(f"\nProved on {server['label']}; a rollback asks for a proof on the target's own major version.")
     return _summary(entries)
 

@@ -7,7 +7,7 @@ so the SQL that ran is not the SQL in the file.
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,15 +51,18 @@ class Migration:
         return recorded == self.checksum or recorded in self.variants
 
 
-def read_migrations(folder: Path) -> tuple[Migration, ...]:
-    """All migrations of a folder, in Prisma's order. Raises UsageError for what cannot be read as SQL, RefusedError for other databases."""
+def read_migrations(folder: Path, *, on_code: Callable[[UsageError], None] | None = None) -> tuple[Migration, ...]:
+    """All migrations of a folder, in Prisma's order. Raises UsageError for what cannot be read as SQL, RefusedError for other databases.
+
+    on_code: told of each folder without migration.sql, which is then left out; without it such a folder is an error.
+    """
     if not folder.is_dir():
         raise UsageError(f"there is no migrations folder {folder}", code="no-migrations", remedy="give the folder, or --migrations")
     provider = locked_provider(folder)
     if provider is not None and provider not in POSTGRES:
         message = f"the migrations are for {provider} ({LOCK_FILE}); unmigrate is for PostgreSQL"
         raise RefusedError(message, code="provider", remedy="give the folder of a PostgreSQL project")
-    found = tuple(_read(each) for each in sorted(_folders(folder), key=lambda each: order_key(each.name)))
+    found = tuple(_read(each) for each in sorted(_folders(folder, on_code), key=lambda each: order_key(each.name)))
     if not found:
         raise UsageError(f"{folder} holds no migrations", code="no-migrations", remedy="give the folder that holds <name>/migration.sql")
     return found
@@ -84,12 +87,21 @@ def checksums(raw: bytes) -> tuple[str, frozenset[str]]:
     return exact, frozenset(written - {exact})
 
 
-def _folders(folder: Path) -> Iterator[Path]:
+def _folders(folder: Path, on_code: Callable[[UsageError], None] | None) -> Iterator[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}", code="unreadable", remedy="check its permissions") from error
-    return (each for each in entries if each.is_dir() and not each.is_symlink() and _is_migration(each))
+    for each in entries:
+        if each.is_symlink() or not each.is_dir():
+            continue
+        try:
+            if _is_migration(each):
+                yield each
+        except UsageError as error:
+            if on_code is None or error.code not in ("code-migration", "no-sql"):
+                raise
+            on_code(error)
 
 
 def _is_migration(folder: Path) -> bool:
