@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 
 from tests.execute.conftest import Live, as_role
+from tests.support import migration, record
+from unmigrate.catalog.read import read_catalog
 from unmigrate.errors import FailedError, RefusedError
 from unmigrate.execute.rollback import execute
+from unmigrate.plan.failed import build_failed
 from unmigrate.plan.model import Plan
+from unmigrate.prove.workspace import Workspace
 
 Run = Callable[..., Any]
 Deployed = Callable[..., tuple[Live, Plan]]
@@ -76,7 +80,7 @@ def test_a_loss_that_the_plan_forgot_is_found_by_identity(live: Live, plan: Plan
 def test_a_narrowed_column_that_was_renamed_is_copied(deployed: Deployed, rollback: Run) -> None:
     change = "ALTER TABLE item RENAME COLUMN amount TO price; ALTER TABLE item ALTER price TYPE numeric(14,8)"
     live, plan = deployed([("1", INIT), ("2", change)], "insert into item (price) values (1.12345678)")
-    (copy,) = rollback(live, plan).copies
+    (copy,) = rollback(live, replace(plan, checks=())).copies  # as if no check had refused the value
     assert str(live.value(f"select price from {copy}")) == "1.12345678"
     assert str(live.value("select amount from item")) == "1.123457"
 
@@ -125,3 +129,20 @@ def test_rows_that_a_migration_only_changed_are_not_copied(deployed: Deployed, r
     )
     assert rollback(live, plan).copies == ()
     assert live.value("select label from item") == "a"
+
+
+def test_what_a_failed_migration_had_added_is_not_lost_either(deployed: Deployed, rollback: Run, work: Workspace) -> None:
+    failing = "CREATE TABLE note (id int PRIMARY KEY); ALTER TABLE item ADD COLUMN extra text; SELECT 1 / 0;"
+    live, _ = deployed(
+        [("1", INIT)], "insert into item (label) values ('a'); create table note (id int primary key); insert into note values (7)"
+    )
+    with live.connect() as connection:
+        record(connection, "2", failing, finished=False)
+        plan = build_failed(work, [migration("1", INIT)], migration("2", failing), read_catalog(connection))
+    with pytest.raises(RefusedError) as refusal:
+        rollback(live, plan, accept_loss=False)
+    assert refusal.value.code == "loss"
+    (copy,) = rollback(live, plan).copies
+    assert live.value(f"select id from {copy}") == 7
+    assert live.value("select to_regclass('note') is null")
+    assert live.value("select count(*) from _prisma_migrations") == 1

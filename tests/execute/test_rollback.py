@@ -11,7 +11,7 @@ import pytest
 
 from tests.execute.conftest import Live
 from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError
-from unmigrate.execute.rollback import history
+from unmigrate.execute.rollback import history, inspect
 from unmigrate.plan.model import Check, Plan, Step, from_json
 
 Run = Callable[..., Any]
@@ -85,6 +85,21 @@ def test_long_locks_are_refused(live: Live, plan: Plan, rollback: Run) -> None:
     with pytest.raises(RefusedError, match="locks would be held"):
         rollback(live, plan, max_lock_seconds=0.001)
     assert live.state() == "old"
+
+
+def test_predicted_holds_count_every_build_and_copy(live: Live, plan: Plan) -> None:
+    live.run('insert into "User" (mail, nick) select repeat(md5(g::text), 10), g::text from generate_series(1, 30000) g')
+    build = Step("switch", "2_change", 'CREATE INDEX again ON public."User" (id)', "index public.again")
+    with live.connect() as connection:
+        once, twice, nothing = (
+            sum(
+                lock.seconds or 0
+                for lock in inspect(connection, replace(plan, steps=steps, losses=losses)).locks
+                if lock.table == 'public."User"'
+            )
+            for steps, losses in ((plan.steps, plan.losses), ((*plan.steps, build), plan.losses), (plan.steps, ()))
+        )
+    assert nothing < once < twice
 
 
 def test_a_failing_step_leaves_the_old_state(live: Live, plan: Plan, rollback: Run) -> None:

@@ -41,7 +41,6 @@ class Outcome:
     held: float = 0.0
     finished: tuple[str, ...] = field(default=())
     steps: int = 0
-    pending: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
