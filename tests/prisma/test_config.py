@@ -97,7 +97,7 @@ def test_what_is_spread_in_and_known_is_read(tmp_path: Path) -> None:
     assert (found.schema, found.unreadable) == (tmp_path / "s", frozenset())
 
 
-@pytest.mark.parametrize("text", ["export default make()", "", "export default async () => ({ schema: 'x' })", "}}}"])
+@pytest.mark.parametrize("text", ["export default make()", "", "export default async () => ({ schema: 'x' })", "}}}", f"export default {'([' * 3000}"])
 def test_a_program_that_is_not_plain(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text).unreadable == {"schema", "migrations", "url"}
 

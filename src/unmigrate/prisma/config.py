@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from unmigrate.errors import UsageError
 from unmigrate.prisma import dotenv
 from unmigrate.prisma.javascript import FromEnvironment, Program, Reference, Unknown, Value, member
 
@@ -38,8 +39,11 @@ def find_config(root: Path) -> Path | None:
 
 
 def read_config(file: Path, root: Path, environ: Mapping[str, str]) -> Config:
-    """Read it as Prisma would, started in `root`. The .env files that it loads itself count, below the environment."""
-    text = file.read_text(encoding="utf-8-sig", errors="replace")
+    """Read it as Prisma would, started in `root`. The .env files that it loads itself count, below the environment. Raises UsageError."""
+    try:
+        text = file.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", code="unreadable", remedy="check its permissions") from error
     file, root = file.resolve(), root.resolve()
     variables = {**_env_files(Program(text, file, root, environ), environ), **environ}
     exported = Program(text, file, root, variables).default_export()

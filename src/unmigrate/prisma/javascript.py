@@ -102,7 +102,7 @@ class Program:
             if token.kind == "name" and token.text in names and self._is(at + 1, "(") and not self._is(at - 1, "function"):
                 try:
                     found.append(self._arguments(at + 2)[0])
-                except _UnreadableError:
+                except (_UnreadableError, RecursionError):
                     found.append([UNKNOWN])
         return found
 
@@ -131,7 +131,7 @@ class Program:
         """The expression that begins there; UNKNOWN if it is not plain."""
         try:
             return self._expression(at)[0]
-        except _UnreadableError:
+        except (_UnreadableError, RecursionError):
             return UNKNOWN
 
     # ----------------------------------------------------------------------------------------------------------------- expressions
