@@ -263,6 +263,8 @@ OTHER = rows(
     ("drop", "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)", "DROP AGGREGATE total (int)", "refused", "cannot re-create"),
     ("rename", "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)", "ALTER AGGREGATE total (int) RENAME TO summed", "refused", ""),
     ("comment", "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)", "COMMENT ON AGGREGATE total (int) IS 'x'"),
+    ("replace", "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)", "CREATE OR REPLACE AGGREGATE total (int) (SFUNC = int4larger, STYPE = int)",
+     "refused", "cannot change"),
 ) + rows(
     "pg_operator",
     ("create", "", "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)"),
@@ -331,6 +333,7 @@ FILES = rows(
     ("made and dropped", "", "CREATE TABLE t (id serial); CREATE VIEW v AS SELECT 1; DROP VIEW v; DROP TABLE t"),
     ("analyze and vacuum settings", T, "ANALYZE t"),
     ("data only", T, "INSERT INTO t VALUES (1, 'x', 2); UPDATE t SET a = 'y'; DELETE FROM t"),
+    ("large object", "", "SELECT lo_create(0)"),
     ("comment on database", "", "DO $$ BEGIN EXECUTE format('COMMENT ON DATABASE %I IS ''x''', current_database()); END $$"),
     ("role made", T, "DO $$ BEGIN CREATE ROLE matrix_made; EXCEPTION WHEN duplicate_object THEN END $$; GRANT SELECT ON t TO matrix_made"),
     ("everything at once", "CREATE TYPE e AS ENUM ('a', 'b');" + T + "ALTER TABLE t ADD e e DEFAULT 'a'; CREATE VIEW v AS SELECT e FROM t; CREATE INDEX i ON t (e)",

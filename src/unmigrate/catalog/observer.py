@@ -67,7 +67,7 @@ class Observer:
         self._connection = connection
         self._oids = catalog_oids(connection)
         self._since = Counts({}, {})
-        self.roles_changed = False
+        self._beyond: tuple[str, ...] = ()
         self.reset()
 
     def reset(self) -> None:
@@ -99,7 +99,7 @@ class Observer:
         """Read what the open transaction wrote, and return what changed since the last refresh."""
         before = self.catalog
         touched = read_touched(self._connection, self._oids, self._since)
-        self.roles_changed = touched.roles_changed
+        self._beyond = touched.beyond
         self.catalog = before.copy()
         changed: set[Key] = set()
         for key in self._vanished(touched):
@@ -198,7 +198,7 @@ class Observer:
 
     def notes(self, delta: Delta) -> tuple[str, ...]:
         """What went beyond the database and is not part of its catalog."""
-        return ("roles were created or dropped: they are wider than the database and are not undone",) if self.roles_changed else ()
+        return self._beyond
 
     def check(self) -> list[str]:
         """Names of objects where the model is not what a full read finds: must be empty."""

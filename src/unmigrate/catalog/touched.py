@@ -15,7 +15,15 @@ from unmigrate.catalog import prepared
 from unmigrate.catalog.kinds.other import CATALOGS as OTHER_CATALOGS
 
 FIRST_USER_OID = 16384
-_ROLES = "pg_authid"
+# Catalogs of what is wider than the schema of one database: seen, told, not undone.
+BEYOND = {
+    "pg_authid": "roles were created, altered or dropped: they are wider than the database and are not undone",
+    "pg_auth_members": "memberships of roles were granted or revoked: they are wider than the database and are not undone",
+    "pg_shdescription": "a comment on a database, role or tablespace was changed and is not undone",
+    "pg_largeobject_metadata": "large objects were created or dropped: they are data of no table and are not undone",
+    "pg_subscription": "a subscription was created, changed or dropped: it reaches another server and is not undone",
+    "pg_seclabel": "security labels were changed and are not undone",
+}
 _MINE = "age(xmin) <= 0"
 
 
@@ -125,6 +133,7 @@ _SOURCES: dict[str, tuple[_Source, ...]] = {
     **{catalog: (_rows(catalog, catalog, _USER),) for catalog in OTHER_CATALOGS},
     "pg_depend": (_Source("extension dependency", _WITH_EXTENSION),),
     "pg_ts_config_map": (_rows("pg_ts_config", "pg_ts_config_map", report="mapcfg", tracked=False),),
+    "pg_aggregate": (_rows("aggregate", "pg_aggregate", report="aggfnoid::oid", tracked=False),),
     "pg_amop": (_rows("pg_opfamily", "pg_amop", report="amopfamily", tracked=False),),
     "pg_amproc": (_rows("pg_opfamily", "pg_amproc", report="amprocfamily", tracked=False),),
     "pg_foreign_table": (_rows("other relation", "pg_foreign_table", report="ftrelid", tracked=False),),
@@ -148,29 +157,33 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """oids: what was written, by tag. remaining: identities still there, for tags whose catalog lost rows. lossy: such catalogs."""
+    """oids: what was written, by tag. remaining: identities still there, for tags whose catalog lost rows. lossy: such catalogs.
+
+    beyond: what went beyond the schema, in words.
+    """
 
     oids: dict[str, frozenset[int]]
     remaining: dict[str, frozenset[int]]
     lossy: frozenset[str]
-    roles_changed: bool
+    beyond: tuple[str, ...]
 
 
 @lru_cache(maxsize=1)
-def _names() -> tuple[str, ...]:
-    return (*_SOURCES, _ROLES)
+def watched_catalogs() -> tuple[str, ...]:
+    """Catalogs whose writes are seen."""
+    return (*_SOURCES, *BEYOND)
 
 
 @lru_cache(maxsize=1)
 def _counts_query() -> str:
-    return _COUNTS.replace("{names}", ", ".join(f"'{name}'" for name in _names()))
+    return _COUNTS.replace("{names}", ", ".join(f"'{name}'" for name in watched_catalogs()))
 
 
 def catalog_oids(connection: psycopg.Connection[Any]) -> list[int]:
     """Oids of the catalogs that are counted, once per connection; 0 for one this server does not have."""
     rows = connection.execute(
         "select coalesce(to_regclass('pg_catalog.' || n)::oid, 0)::int8 from unnest(%s::text[]) with ordinality u(n, o) order by o",
-        [list(_names())],
+        [list(watched_catalogs())],
     )
     return [row[0] for row in rows]
 
@@ -196,5 +209,5 @@ def read_touched(connection: psycopg.Connection[Any], oids: list[int], since: Co
             touched[source.tag] = touched.get(source.tag, frozenset()) | {row[0] for row in rows}
         for source, rows in zip(lists, results[len(selects) :], strict=True):
             remaining[source.tag] = frozenset(row[0] for row in rows)
-    roles = now.written[_ROLES] != since.written[_ROLES] or now.deleted[_ROLES] != since.deleted[_ROLES]
-    return Touched(touched, remaining, frozenset(lossy), roles)
+    beyond = tuple(note for c, note in BEYOND.items() if now.written[c] != since.written[c] or now.deleted[c] != since.deleted[c])
+    return Touched(touched, remaining, frozenset(lossy), beyond)

@@ -20,6 +20,7 @@ PARTS = {
     "pg_opfamily": "(select jsonb_agg(to_jsonb(m) - 'oid' order by m.amoplefttype, m.amoprighttype, m.amopstrategy) from pg_amop m "
     "where m.amopfamily = o.oid), (select jsonb_agg(to_jsonb(m) - 'oid' order by m.amproclefttype, m.amprocrighttype, m.amprocnum) "
     "from pg_amproc m where m.amprocfamily = o.oid)",
+    "pg_proc": "(select to_jsonb(m) from pg_aggregate m where m.aggfnoid = o.oid)",
     "pg_foreign_server": "(select jsonb_agg(m.usename order by m.usename) from pg_user_mappings m where m.srvid = o.oid)",
     "pg_class": "(select m.ftoptions from pg_foreign_table m where m.ftrelid = o.oid), "
     "(select jsonb_agg(to_jsonb(a) - 'attrelid' order by a.attnum) from pg_attribute a where a.attrelid = o.oid)",
