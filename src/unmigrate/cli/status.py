@@ -20,7 +20,7 @@ def command(as_json: bool, **rest: Any) -> int:
     from unmigrate.prisma.ledger import predict_status
 
     with open_target(options.where(rest)) as target:
-        prediction = predict_status(target.states)
+        prediction = predict_status(target.states, minor=target.project.version or (7, 9))
         operations, unfinished = history(target.connection), pending(target.connection)
         remarks = [r for s in target.states for r in _remarks(s)]
         undone = {name for o in operations if o.state == "done" for name in o.migrations}

@@ -62,7 +62,9 @@ def open_target(at: Where) -> Iterator[Target]:
     """Connect to the project's database. Raises UsageError without a URL, EnvironmentProblem where it cannot be reached."""
     project, migrations = load(at)
     if project.url is None:
-        raise UsageError("no database URL was found", code="no-url", remedy="give --url, or set the variable that the datasource names")
+        where = f": {project.url_source}" if project.url_source else ""
+        remedy = "give --url, or set the variable that the datasource names"
+        raise UsageError(f"no database URL was found{where}", code="no-url", remedy=remedy)
     url = parse_url(project.url)
     connection = connect(url)
     try:

@@ -49,7 +49,7 @@ def command(tag: str | None, no_history: bool, as_json: bool, **rest: Any) -> in
         if not no_history:
             sections.append(_history(there, target, live))
         sections.append(_schema(target, live))
-        prediction = predict_status(target.states)
+        prediction = predict_status(target.states, minor=target.project.version or (7, 9))
         display = target.url.display
     if prediction.exit_code:
         says = f"prisma migrate status will exit {prediction.exit_code}: {prediction.text}"

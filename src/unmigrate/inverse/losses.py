@@ -1,7 +1,7 @@
 """What a plain rollback cannot bring back, told from what the migration did: never less than what may be lost."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
@@ -34,6 +34,21 @@ def losses(migration: str, sql: str, delta: Delta) -> tuple[Loss, ...]:
     for loss in found:
         unique.setdefault(loss.object, loss)
     return tuple(unique.values())
+
+
+def added(deltas: Iterable[tuple[str, Delta]], end: Catalog) -> Iterator[Loss]:
+    """What (migration, delta) added and the way back takes away, by the names it has at the end; what went again is no loss."""
+    listed = list(deltas)
+    tables = {o.key for _, delta in listed for o in delta.created if o.kind == "table"}
+    for migration, delta in listed:
+        for created in sorted(delta.created, key=lambda o: o.key):
+            o = end.get(created.key)
+            if o is None:
+                continue
+            if o.kind == "table":
+                yield Loss(migration, o.name, "added table", "the migration added it; rows written since go to the vault")
+            elif o.kind == "column" and o.parent not in tables and not o.facts["generated"]:
+                yield Loss(migration, o.name, "added column", "the migration added it; values written since go to the vault")
 
 
 def _structure(migration: str, delta: Delta) -> Iterable[Loss]:

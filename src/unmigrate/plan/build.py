@@ -8,7 +8,7 @@ from typing import Any
 from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.model import Catalog, Key
 from unmigrate.errors import EnvironmentProblem, RefusedError, UsageError
-from unmigrate.inverse.losses import losses
+from unmigrate.inverse.losses import added, losses
 from unmigrate.inverse.model import InverseStep
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.plan.checks import checks
@@ -124,7 +124,7 @@ def _assemble(
     keys = {key for p in proofs for key in p.delta.keys}
     before, after = _fingerprints(end, start, keys)
     steps = tuple(step for proof, origin in newest_first for step in _steps(proof, origin, request))
-    found = _all_losses(proofs, start)
+    found = _all_losses(proofs, end)
     return Plan(
         migrations=tuple(p.migration.name for p, _ in newest_first),
         checksums={p.migration.name: p.migration.checksum for p in proofs},
@@ -174,29 +174,10 @@ def _survives(inverse: InverseStep, proof: SchemaProof) -> bool:
     return index is not None and index.parent in proof.delta.after.objects and index.facts.get("table_kind") == "r"
 
 
-def _all_losses(proofs: Sequence[SchemaProof], start: Catalog) -> tuple[Loss, ...]:
-    """Per migration what was destroyed, and what was added and holds rows since."""
+def _all_losses(proofs: Sequence[SchemaProof], end: Catalog) -> tuple[Loss, ...]:
+    """Per migration what was destroyed, and what was added, is still there, and holds rows since."""
     found = [loss for p in proofs for loss in losses(p.migration.name, p.migration.sql, p.delta)]
-    new_tables = {o.key for p in proofs for o in p.delta.created if o.kind == "table"}
-    for proof in proofs:
-        for o in proof.delta.created:
-            if o.kind == "table":
-                found.append(
-                    Loss(proof.migration.name, o.name, "added table", "the migration added it; rows written since go to the vault")
-                )
-            elif o.kind == "column" and o.parent not in new_tables and not o.facts["generated"]:
-                found.append(
-                    Loss(proof.migration.name, o.name, "added column", "the migration added it; values written since go to the vault")
-                )
-    return tuple(loss for loss in found if _concerns_target(loss, proofs, start))
-
-
-def _concerns_target(loss: Loss, proofs: Sequence[SchemaProof], start: Catalog) -> bool:
-    """What one migration added and a later one dropped is nothing to anyone; what was lost must have been there at the start."""
-    end = {o.name for o in proofs[-1].delta.after}
-    if loss.kind.startswith("added"):
-        return loss.object in end
-    return True
+    return (*found, *added(((p.migration.name, p.delta) for p in proofs), end))
 
 
 def _all_locks(proofs: Sequence[SchemaProof]) -> tuple[Lock, ...]:

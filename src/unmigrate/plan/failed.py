@@ -14,7 +14,7 @@ from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.observer import Delta
 from unmigrate.errors import RefusedError
-from unmigrate.inverse.losses import losses
+from unmigrate.inverse.losses import added, losses
 from unmigrate.inverse.model import InverseStep
 from unmigrate.plan.locks import locks
 from unmigrate.plan.model import Plan, Step, Verdict
@@ -61,7 +61,9 @@ def build_failed(work: Workspace, kept: Sequence[Migration], failed: Migration, 
     steps = [Step("switch", failed.name, s.sql, f"{s.kind} {s.name}", state.statement) for state in reversed(done) for s in state.steps]
     before = {name: present.get(name, "") for name in sorted(names)} | {label(o): digest(o) for o in broken}
     after_objects = {label(o): digest(o) for o in states[0].catalog}
-    found = tuple(loss for s in done if s.delta for loss in losses(failed.name, s.statement, s.delta))
+    deltas = [(failed.name, s.delta) for s in done if s.delta]
+    destroyed = [loss for s in done if s.delta for loss in losses(failed.name, s.statement, s.delta)]
+    found = (*destroyed, *added(deltas, reached.catalog))
     maybe = [s.statement for s in matching[1:]]
     notes = [f"{reached.count} of {len(states) - 1} statements of {failed.name} took effect"]
     notes += [f"may have run, and only wrote rows, which is not undone: {' '.join(s.split())[:120]}" for s in maybe]
