@@ -1,8 +1,12 @@
 """unmigrate demo"""
 
 import shlex
+import sys
+import time
 
 import click
+
+PAUSE = 1.5  # seconds, for people
 
 
 @click.command("demo", epilog="Example: unmigrate demo")
@@ -12,7 +16,16 @@ def command() -> int:
     from unmigrate.demo.story import tell
 
     def run(words: list[str]) -> int:
+        _pause()
         click.echo(click.style(f"\n$ unmigrate {shlex.join(words)}\n", bold=True))
-        return main(words)
+        status = main(words)
+        click.echo(click.style(f"\nexit {status}", dim=True))
+        _pause()
+        return status
 
     return tell(run, lambda line: click.echo(click.style(line, fg="cyan")))
+
+
+def _pause() -> None:
+    if sys.stdout.isatty():
+        time.sleep(PAUSE)

@@ -1,79 +1,86 @@
-"""Deploy an epic, watch the runbook's script fail, and roll the epic back: every command is the one a user would type."""
+"""The story of `unmigrate demo`: an epic is deployed, the runbook cannot undo it, and it is rolled back all the same.
 
-import hashlib
-import os
-import shutil
-import tempfile
-import uuid
+Every command is the one a user would type. What the story claims at its end it has measured.
+"""
+
 from collections.abc import Callable
-from pathlib import Path
-from urllib.parse import quote
 
-import psycopg
-
-from unmigrate.prisma.migrations import Migration, read_migrations
-from unmigrate.prove.workspace import LEDGER
-from unmigrate.scratch.pool import Pool
-from unmigrate.scratch.server import open_server
+from unmigrate.demo.stage import EPIC, PACKAGE, Stage, set_up
+from unmigrate.errors import FailedError
 
 Command = Callable[[list[str]], int]
 Say = Callable[[str], None]
-EPIC = "20250601120000_pm05_project_health"
-
-
-def example() -> Path:
-    """The example project: beside this file in an installed package, in examples/ of a checkout."""
-    installed = Path(__file__).parent / "hub"
-    return installed if installed.is_dir() else Path(__file__).parents[3] / "examples" / "hub"
+HERE = ["--filter", PACKAGE]
 
 
 def tell(run: Command, say: Say) -> int:
-    """Tell the story. run: our command line; say: how a line of the story is shown. Returns the last exit status."""
-    with tempfile.TemporaryDirectory() as folder, open_server("embedded", environ=os.environ) as server, Pool(server) as pool:
-        project = Path(folder) / "hub"
-        shutil.copytree(example(), project)
-        os.chdir(project)
-        database = pool.create()
-        conninfo = pool.conninfo(database)
-        os.environ["DATABASE_URL"] = _url(conninfo)
-        say(f"A project with an epic, PM-05, deployed on {server.label}: five tables, five enums, an enum value, a renamed column,")
-        say("a dropped and an added one, an index replaced. Then people worked with it.")
-        _deploy(conninfo, read_migrations(project / "packages/db/prisma/migrations"), project / "seed.sql")
-        say("\nThe epic must go. The runbook has a script for that. Let us see what it would really do.")
-        package = ["--filter", "@hub/db"]
-        run(["prove", "--down", "runbook-rollback.sql", *package])
-        say("\nIt does nothing to the tables and cannot drop the enums. What did the migration do, and what undoes it?")
-        run(["plan", *package])
-        say("\nRisks were written since; what the rollback takes away is kept in the vault. Back, then, in one short transaction:")
-        status = run(["rollback", EPIC, "--yes", "--accept-loss", *package])
-        say("\nAnd what does the database say now?")
-        run(["status", *package])
-        _count(conninfo, say)
-        return status
+    """Tell the story. run: our command line, shown as it is typed; say: how the narrator speaks. Raises FailedError if it ends badly."""
+    with set_up() as stage:
+        _deployed(stage, say)
+        _runbook(run, say)
+        _planned(run, say)
+        before = stage.contents()
+        _rolled_back(run, say)
+        _verified(stage, run, say)
+        _counted(stage, before, say)
+    return 0
 
 
-def _url(conninfo: str) -> str:
-    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
-    return f"postgresql://{parts['user']}@localhost:{parts.get('port', 5432)}/{parts['dbname']}?host={quote(str(parts['host']), safe='')}"
+def _deployed(stage: Stage, say: Say) -> None:
+    say(f"1. A release goes out   ({stage.label}, thrown away afterwards)\n")
+    earlier = stage.deploy(epic=False)
+    stage.work("rows-before.sql")
+    stage.deploy(epic=True)
+    stage.work("rows-after.sql")
+    say(f"A project hub in production: {len(earlier)} migrations, 200 projects. This morning the epic PM-05 was deployed: five tables and")
+    say("five enums, a value added to an older enum, a column renamed, one dropped, one added, an index replaced.")
+    say("People have worked with it since: 12 new projects, 90 risks, 300 health checks. Now the epic must go.")
 
 
-def _deploy(conninfo: str, migrations: tuple[Migration, ...], seed: Path) -> None:
-    with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as connection:
-        connection.execute(LEDGER)
-        for migration in migrations:
-            connection.execute(migration.sql)
-            connection.execute(
-                'insert into "_prisma_migrations" (id, checksum, finished_at, migration_name, applied_steps_count) '
-                "values (%s, %s, now(), %s, 1)",
-                [str(uuid.uuid4()), hashlib.sha256(migration.sql.encode()).hexdigest(), migration.name],
-            )
-        connection.execute(seed.read_text(encoding="utf-8"))
+def _runbook(run: Command, say: Say) -> None:
+    say("\n2. The runbook has a script for that\n")
+    say("It was written from the names in schema.prisma. Before anybody runs it: what would it really do?")
+    _expect(run(["prove", "--down", "runbook-rollback.sql", *HERE]), 3)
+    say("\nThe tables have other names (@@map), so IF EXISTS finds nothing and says so to nobody. The enums are in use; two of them")
+    say("are older than the epic. And the script has never heard of the columns, the index and the enum's value.")
 
 
-def _count(conninfo: str, say: Say) -> None:
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        row = connection.execute(
-            "select (select count(*) from users), (select count(*) from projects), (select count(budget) from projects)"
-        ).fetchone()
-    assert row is not None
-    say(f"\n{row[0]} users, {row[1]} projects, {row[2]} budgets under their old name: nothing was lost.")
+def _planned(run: Command, say: Say) -> None:
+    say("\n3. What did the migration do, and what undoes it?\n")
+    say("The history is replayed on a scratch server, and what the epic did is read from the catalog. Nothing is guessed from its text.")
+    _expect(run(["plan", *HERE]), 1)
+    say("\n4. Does that work?\n")
+    say("Up and down again on scratch, with generated rows: the catalog, pg_dump and every surviving value are compared.")
+    _expect(run(["prove", *HERE]), 1)
+    say("\nIt does, but for two things it tells beforehand: `health` returns as the last column, and the values it had when the epic")
+    say("dropped it are gone. A snapshot has those, but none of this morning's rows. The team decides to keep the morning.")
+
+
+def _rolled_back(run: Command, say: Say) -> None:
+    say("\n5. Back, in one short transaction\n")
+    _expect(run(["rollback", EPIC, "--yes", "--accept-loss", *HERE]), 0)
+
+
+def _verified(stage: Stage, run: Command, say: Say) -> None:
+    say("\n6. Is everything in its place?\n")
+    say("The application goes back too: its previous release has no PM-05 folder, and the schema.prisma of before.")
+    stage.previous_release()
+    _expect(run(["status", *HERE]), 0)
+    _expect(run(["verify", *HERE]), 0)
+
+
+def _counted(stage: Stage, before: dict[tuple[int, int], str], say: Say) -> None:
+    after = stage.contents()
+    survivors = before.keys() & after.keys()
+    if any(before[column] != after[column] for column in survivors):
+        raise FailedError("a surviving column holds other values than before the rollback", code="demo", remedy="this is a bug: report it")
+    projects, budgets = stage.count("select count(*) from projects"), stage.count("select count(budget) from projects")
+    say(f"\n{projects} projects, this morning's 12 among them; {budgets} budgets under their old name.")
+    say(f"All {len(survivors)} columns that survive hold the same values as before the rollback.")
+    say(f"{stage.kept()} rows of what the epic had added are kept in the vault.")
+
+
+def _expect(status: int, wanted: int) -> None:
+    """The story goes on only as it is told."""
+    if status != wanted:
+        raise FailedError(f"the story went wrong: exit status {status} instead of {wanted}", code="demo", remedy="this is a bug: report it")
