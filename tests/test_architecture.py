@@ -1,7 +1,9 @@
 """ARCHITECTURE.md against the imports: rooms use what the table allows, and the table names every room."""
 
 import ast
+import graphlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -16,19 +18,45 @@ def table() -> dict[str, set[str]]:
 
 
 def imports() -> dict[str, set[tuple[str, str]]]:
-    """{room: (room used, file that uses it)}."""
+    """{room: (room used, file that uses it)}; "root" is the package itself."""
     found: dict[str, set[tuple[str, str]]] = {}
     for path in SOURCE.rglob("*.py"):
-        parts = path.relative_to(SOURCE).parts
-        room = parts[0] if len(parts) > 1 else path.stem
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            modules = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for module in modules:
-                if module.split(".")[0] == "unmigrate":
-                    used = module.split(".")[1] if "." in module else "root"
-                    found.setdefault(room, set()).add((used, str(path.relative_to(ROOT))))
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        room = parts[0]
+        for module in imported(path.read_text(encoding="utf-8"), ("unmigrate", *parts[:-1])):
+            first, *rest = module.split(".")
+            if first == "unmigrate":
+                used = rest[0] if rest and is_room(rest[0]) else "root"
+                found.setdefault(room, set()).add((used, str(path.relative_to(ROOT))))
     return found
+
+
+def imported(source: str, package: tuple[str, ...]) -> Iterator[str]:
+    """Every name that a file of `package` imports, absolutely: `from a import b` gives a.b, `from . import b` package.b."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*above, *([node.module] if node.module else [])))
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def is_room(name: str) -> bool:
+    return (SOURCE / name).is_dir() or (SOURCE / f"{name}.py").is_file()
+
+
+def test_imports_are_seen_however_they_are_written() -> None:
+    source = "import unmigrate.a\nfrom unmigrate import b\nfrom unmigrate.c import d\nfrom . import e\nfrom ..f import g\nif x:\n  from .. import h"
+    assert list(imported(source, ("unmigrate", "room"))) == [
+        "unmigrate.a", "unmigrate.b", "unmigrate.c.d", "unmigrate.room.e", "unmigrate.f.g", "unmigrate.h",
+    ]  # fmt: skip
+
+
+def test_dependencies_point_one_way() -> None:
+    uses = {room: others - {"everything", "root"} for room, others in table().items()}
+    graphlib.TopologicalSorter(uses).prepare()  # raises CycleError
+    assert not [room for room, others in uses.items() if "cli" in others]
 
 
 def test_rooms_use_what_they_may() -> None:
