@@ -84,7 +84,7 @@ ATTACKS = {
     "catalogs": "UPDATE pg_authid SET rolsuper = true",
     "tablespaces": "CREATE TABLESPACE s LOCATION '/tmp'",
     "passwords": "SELECT rolpassword FROM pg_authid",
-    "other databases": 'CREATE TABLE t (a int); ALTER DATABASE template1 OWNER TO CURRENT_USER',
+    "other databases": "CREATE TABLE t (a int); ALTER DATABASE template1 OWNER TO CURRENT_USER",
     "event triggers": "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$; "
     "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f()",
     "our functions replaced": "CREATE OR REPLACE FUNCTION unmigrate_scratch.check_extension(wanted name) RETURNS void LANGUAGE sql AS ''",
@@ -253,7 +253,7 @@ def test_statements_that_need_a_superuser_become_calls(before: str, after: str) 
 @pytest.mark.parametrize(
     "text",
     [
-        "CREATE EXTENSION citext; CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;",
+        'CREATE EXTENSION citext; CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA public;',
         "DROP EXTENSION vector",
         "COMMENT ON EXTENSION vector IS 'CREATE EXTENSION vector'",
         "SELECT 'CREATE EXTENSION vector'; -- CREATE EXTENSION vector;\n/* CREATE EXTENSION vector; */",
