@@ -149,7 +149,7 @@ TRIGGER += (
         "disabled internal",
         T + "CREATE TABLE u (t int REFERENCES t)",
         "ALTER TABLE u DISABLE TRIGGER ALL",
-        "refused",
+        "refused", "only a superuser can undo",
         trusted=True,
     ),
 )
@@ -261,7 +261,7 @@ OTHER = rows(
     ("create", "", "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int, INITCOND = '0')"),
     ("create and use", T, "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int, INITCOND = '0'); CREATE VIEW v AS SELECT total(b) FROM t"),
     ("drop", "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)", "DROP AGGREGATE total (int)", "refused", "cannot re-create"),
-    ("rename", "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)", "ALTER AGGREGATE total (int) RENAME TO summed", "refused", ""),
+    ("rename", "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)", "ALTER AGGREGATE total (int) RENAME TO summed", "refused", "cannot change an aggregate back"),
     ("comment", "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)", "COMMENT ON AGGREGATE total (int) IS 'x'"),
     ("replace", "CREATE AGGREGATE total (int) (SFUNC = int4pl, STYPE = int)", "CREATE OR REPLACE AGGREGATE total (int) (SFUNC = int4larger, STYPE = int)",
      "refused", "cannot change"),
@@ -274,12 +274,12 @@ OTHER = rows(
     ("create", "", "CREATE COLLATION mine (locale = 'C')"),
     ("create and use", T, "CREATE COLLATION mine (locale = 'C'); ALTER TABLE t ADD z text COLLATE mine"),
     ("drop", "CREATE COLLATION mine (locale = 'C')", "DROP COLLATION mine", "refused", "cannot re-create"),
-    ("rename", "CREATE COLLATION mine (locale = 'C')", "ALTER COLLATION mine RENAME TO yours", "refused", ""),
+    ("rename", "CREATE COLLATION mine (locale = 'C')", "ALTER COLLATION mine RENAME TO yours", "refused", "cannot change a collation back"),
 ) + rows(
     "pg_ts_config",
     ("create", "", "CREATE TEXT SEARCH CONFIGURATION c (COPY = simple); ALTER TEXT SEARCH CONFIGURATION c ALTER MAPPING FOR word WITH english_stem"),
     ("drop", "CREATE TEXT SEARCH CONFIGURATION c (COPY = simple)", "DROP TEXT SEARCH CONFIGURATION c", "refused", "cannot re-create"),
-    ("alter mapping", "CREATE TEXT SEARCH CONFIGURATION c (COPY = simple)", "ALTER TEXT SEARCH CONFIGURATION c ALTER MAPPING FOR word WITH english_stem", "refused", ""),
+    ("alter mapping", "CREATE TEXT SEARCH CONFIGURATION c (COPY = simple)", "ALTER TEXT SEARCH CONFIGURATION c ALTER MAPPING FOR word WITH english_stem", "refused", "cannot change a text search configuration back"),
 ) + rows(
     "pg_ts_dict",
     ("create", "", "CREATE TEXT SEARCH DICTIONARY d (TEMPLATE = simple)"),
@@ -308,12 +308,12 @@ OTHER = rows(
     Case("other relation", "drop", "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE ft (id int) SERVER s",
          "DROP FOREIGN TABLE ft", "refused", "cannot re-create", trusted=True),
     Case("other relation", "alter column", "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE ft (id int) SERVER s",
-         "ALTER FOREIGN TABLE ft ADD z int", "refused", trusted=True),
+         "ALTER FOREIGN TABLE ft ADD z int", "refused", "cannot change a foreign table back", trusted=True),
     Case("other relation", "alter options", "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE ft (id int) SERVER s OPTIONS (a 'x')",
-         "ALTER FOREIGN TABLE ft OPTIONS (SET a 'y')", "refused", trusted=True),
+         "ALTER FOREIGN TABLE ft OPTIONS (SET a 'y')", "refused", "cannot change a foreign table back", trusted=True),
     Case("pg_foreign_server", "user mapping", "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w",
-         "CREATE USER MAPPING FOR PUBLIC SERVER s", "refused", trusted=True),
-    Case("pg_opfamily", "alter", "CREATE OPERATOR FAMILY fam USING btree", "ALTER OPERATOR FAMILY fam USING btree ADD OPERATOR 1 < (int4, int8)", "refused", trusted=True),
+         "CREATE USER MAPPING FOR PUBLIC SERVER s", "refused", "cannot change a server back", trusted=True),
+    Case("pg_opfamily", "alter", "CREATE OPERATOR FAMILY fam USING btree", "ALTER OPERATOR FAMILY fam USING btree ADD OPERATOR 1 < (int4, int8)", "refused", "cannot change an operator family back", trusted=True),
 )  # fmt: skip
 
 FILES = rows(

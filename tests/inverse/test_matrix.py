@@ -7,12 +7,13 @@ its way back were committed.
 import os
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.inverse import cases_code, cases_tables, cases_types
 from tests.inverse.case import Case
+from tests.inverse.table import CASES, page
 from tests.inverse.witness import RANK, dump, seen
 from tests.support import migration
 from unmigrate.catalog.kinds import KINDS
@@ -21,7 +22,7 @@ from unmigrate.scratch.pool import Pool
 from unmigrate.scratch.server import Server
 from unmigrate.sql import script
 
-CASES = (*cases_types.CASES, *cases_tables.CASES, *cases_code.CASES)
+PAGE = Path(__file__).parents[2] / "docs" / "matrix.md"
 
 
 class World:
@@ -110,3 +111,11 @@ def test_ids_are_unique() -> None:
 def test_every_kind_has_rows() -> None:
     covered = {case.kind for case in CASES} | {"extension dependency"}  # among the routines'
     assert set(KINDS) - covered == set()
+
+
+def test_every_refusal_has_its_reason() -> None:
+    assert [str(case) for case in CASES if case.expected == "refused" and not case.reason] == []
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text() == page(), "run python -m tests.inverse.table > docs/matrix.md"

@@ -40,7 +40,7 @@ where {alias}.oid >= 16384 and {condition} and {not_member(catalog, f"{alias}.oi
 
 
 def create(other: Object, catalog: Catalog) -> Statements:
-    raise CannotInvert(f"{other.name} was dropped; unmigrate cannot re-create a {other.facts['type']}")
+    raise CannotInvert(f"{other.name} was dropped; unmigrate cannot re-create {_a(other)}")
 
 
 def drop(other: Object) -> Statements:
@@ -51,6 +51,11 @@ def _word(other: Object) -> str:
     return str(other.facts["type"]).upper().replace("-", " ")  # foreign-data wrapper
 
 
+def _a(other: Object) -> str:
+    kind = str(other.facts["type"])
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
 def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
     if not changed:
         return []
@@ -58,7 +63,7 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
         return [comment_sql(f"{_word(wanted)} {wanted.facts['identity']}", wanted.facts["comment"])]
     if changed == {"acl"}:
         return grant_sql(f"FUNCTION {wanted.facts['identity']}", now.facts["acl"], wanted.facts["acl"])
-    raise CannotInvert(f"{now.name} was changed; unmigrate cannot change a {now.facts['type']} back")
+    raise CannotInvert(f"{now.name} was changed; unmigrate cannot change {_a(now)} back")
 
 
 def _kind(name: str, catalog: str, condition: str = "true") -> Kind:
