@@ -122,6 +122,23 @@ def test_an_unproved_plan_is_refused(live: Live, plan: Plan, rollback: Run) -> N
         rollback(live, unproved)
 
 
+@pytest.mark.parametrize("part", ["steps", "losses", "locks", "checks", "options", "verdicts"])
+def test_a_plan_with_anything_taken_out_is_found_out(part: str, plan: Plan) -> None:
+    value = plan.to_json()
+    assert value[part]
+    value[part] = value[part][1:]
+    with pytest.raises(ValueError, match="edited"):
+        from_json(value)
+
+
+def test_measuring_a_plan_does_not_change_its_id(live: Live, plan: Plan) -> None:
+    with live.connect() as connection:
+        measured = inspect(connection, plan)
+    assert measured != plan
+    assert measured.id == plan.id
+    assert from_json(measured.to_json()) == measured
+
+
 def test_an_edited_plan_file_is_found_out(plan: Plan) -> None:
     value = plan.to_json()
     value["steps"] = value["steps"][:-1]

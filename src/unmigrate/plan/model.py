@@ -6,7 +6,7 @@ it can be reviewed, attached to a pull request, and refused when the database ha
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from unmigrate.inverse.model import Loss
@@ -127,8 +127,14 @@ class Plan:
 
     @property
     def id(self) -> str:
-        """Content hash: the same plan has the same id wherever it was made (12 hex digits)."""
-        content = {k: v for k, v in asdict(self).items() if k not in ("blockers", "locks", "options", "losses")}
+        """Content hash (12 hex digits) of all but what was measured on a target: the same plan has the same id wherever it was made."""
+        unmeasured = replace(
+            self,
+            blockers=(),  # counted anew from `checks` wherever the plan is shown or run
+            losses=tuple(replace(loss, rows=None) for loss in self.losses),
+            locks=tuple(replace(lock, bytes=None, seconds=None) for lock in self.locks),
+        )
+        content = asdict(unmeasured)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
