@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from tests.support import SCHEMA, deploy, record, write_project
 from unmigrate.cli.main import main
 from unmigrate.scratch.pool import Pool
+from unmigrate.scratch.server import Server
 
 SCRIPTS = [("1_init", 'CREATE TABLE "User" (id int PRIMARY KEY, email text)'), ("2_more", 'ALTER TABLE "User" ADD COLUMN name text')]
 
@@ -173,12 +174,18 @@ def test_a_plan_file_is_carried_out(project: Path, url: str, tmp_path: Path) -> 
     assert run("status", "--project", project, "--url", url)[0] == 1  # the folder still ships it
 
 
-def test_the_scratch_server_must_not_be_the_target(project: Path, url: str) -> None:
-    status, printed = run("plan", "--project", project, "--url", url, "--scratch", url)
-    assert status in (0, 1, 3, 4), printed
-    with connect(url) as connection:
-        row = connection.execute("select count(*) from _prisma_migrations").fetchone()
-    assert row == (2,)
+def test_the_scratch_server_must_not_be_the_target(project: Path, url: str, server: Server) -> None:
+    """Refused before anything is made there, even by a role that could."""
+    from tests.oracle.conftest import _url
+    from unmigrate.prisma.url import parse_url
+
+    own = _url(psycopg.conninfo.make_conninfo(server.conninfo, dbname=parse_url(url).database))
+    with server.connect() as connection:
+        made = "select array_agg(datname order by oid) from pg_database"
+        before = connection.execute(made).fetchone()
+        status, printed = run("plan", "--project", project, "--url", url, "--scratch", own)
+        assert status == 3, printed
+        assert connection.execute(made).fetchone() == before
 
 
 def test_help_of_every_command_has_an_example() -> None:

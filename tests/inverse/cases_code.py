@@ -149,7 +149,8 @@ TRIGGER += (
         "disabled internal",
         T + "CREATE TABLE u (t int REFERENCES t)",
         "ALTER TABLE u DISABLE TRIGGER ALL",
-        "refused", "only a superuser can undo",
+        "refused",
+        "only a superuser can undo",
         trusted=True,
     ),
 )
@@ -359,4 +360,19 @@ OWNERS = tuple(
     )
 )
 
-CASES = (*VIEW, *MATVIEW, *ROUTINE, *TRIGGER, *POLICY, *RULE, *STATISTICS, *PUBLICATION, *EVENT, *DEFAULTS, *SETTING, *OTHER, *FILES, *OWNERS)
+CASES = (
+    *VIEW,
+    *MATVIEW,
+    *ROUTINE,
+    *TRIGGER,
+    *POLICY,
+    *RULE,
+    *STATISTICS,
+    *PUBLICATION,
+    *EVENT,
+    *DEFAULTS,
+    *SETTING,
+    *OTHER,
+    *FILES,
+    *OWNERS,
+)

@@ -190,7 +190,13 @@ TYPES = rows(
     ("range create", "", "CREATE TYPE span AS RANGE (subtype = int)"),
     ("range create and use", "CREATE TABLE t (id int)", "CREATE TYPE span AS RANGE (subtype = float8); ALTER TABLE t ADD s span"),
     ("range drop", "CREATE TYPE span AS RANGE (subtype = int)", "DROP TYPE span", "refused", "cannot re-create"),
-    ("range rename", "CREATE TYPE span AS RANGE (subtype = int)", "ALTER TYPE span RENAME TO period", "refused", "cannot change a type back"),
+    (
+        "range rename",
+        "CREATE TYPE span AS RANGE (subtype = int)",
+        "ALTER TYPE span RENAME TO period",
+        "refused",
+        "cannot change a type back",
+    ),
 )
 TYPES += (Case("other type", "shell create", "", "CREATE TYPE shell", trusted=True),)
 

@@ -154,7 +154,9 @@ def test_deploy_with_a_failed_one(real: Project, kinds: Sequence[str] | str) -> 
     assert "2_b" in said.text
 
 
-@pytest.mark.parametrize("kinds", [(), ("applied",), ("rolled-back",), ("undone",), ("rolled-back", "applied"), ("failed",), ("applied", "failed")])
+@pytest.mark.parametrize(
+    "kinds", [(), ("applied",), ("rolled-back",), ("undone",), ("rolled-back", "applied"), ("failed",), ("applied", "failed")]
+)
 def test_the_runbooks_step(real: Project, kinds: Sequence[str]) -> None:
     """`migrate resolve --rolled-back` after a restore, after reverse SQL, and where it is right."""
     put(real, {"1_a": ("applied",), "2_b": kinds})

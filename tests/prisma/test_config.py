@@ -78,7 +78,8 @@ def test_urls(tmp_path: Path, expression: str, url: str | None, source: str) -> 
 
 
 @pytest.mark.parametrize(
-    "expression", ["await secret()", "process.env.NONE ?? compute()", "make`x`", "new URL(x).href", "a === b ? 'x' : 'y'", "`${who()}`", "x.y.z"]
+    "expression",
+    ["await secret()", "process.env.NONE ?? compute()", "make`x`", "new URL(x).href", "a === b ? 'x' : 'y'", "`${who()}`", "x.y.z"],
 )
 def test_what_is_computed_is_unreadable(tmp_path: Path, expression: str) -> None:
     found = read(tmp_path, f"export default defineConfig({{ datasource: {{ url: {expression} }}, schema: 'a.prisma' }})")
@@ -97,7 +98,9 @@ def test_what_is_spread_in_and_known_is_read(tmp_path: Path) -> None:
     assert (found.schema, found.unreadable) == (tmp_path / "s", frozenset())
 
 
-@pytest.mark.parametrize("text", ["export default make()", "", "export default async () => ({ schema: 'x' })", "}}}", f"export default {'([' * 3000}"])
+@pytest.mark.parametrize(
+    "text", ["export default make()", "", "export default async () => ({ schema: 'x' })", "}}}", f"export default {'([' * 3000}"]
+)
 def test_a_program_that_is_not_plain(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text).unreadable == {"schema", "migrations", "url"}
 
@@ -200,7 +203,14 @@ def test_dotenv_files() -> None:
 
 
 def test_expansion() -> None:
-    values = {"USER": "file", "URL": "postgresql://${USER}:${PASSWORD}@${HOST}/db", "KEPT": "\\${USER}", "LOOP": "${LOOP}x", "A": "${B}", "B": "${USER}"}
+    values = {
+        "USER": "file",
+        "URL": "postgresql://${USER}:${PASSWORD}@${HOST}/db",
+        "KEPT": "\\${USER}",
+        "LOOP": "${LOOP}x",
+        "A": "${B}",
+        "B": "${USER}",
+    }
     found = dotenv.expand(values, {"PASSWORD": "p", "USER": "environment"})
     assert found["URL"] == "postgresql://environment:p@/db"
     assert (found["KEPT"], found["A"]) == ("${USER}", "environment")

@@ -145,7 +145,9 @@ def connection(pool: Pool, database: str) -> Iterator[Connection]:
 
 
 def insert(connection: Connection, table: str, name: str, *, finished: bool = True) -> None:
-    statement = f"INSERT INTO {table} (id, checksum, finished_at, migration_name) VALUES (gen_random_uuid(), 'x', CASE WHEN %s THEN now() END, %s)"
+    statement = (
+        f"INSERT INTO {table} (id, checksum, finished_at, migration_name) VALUES (gen_random_uuid(), 'x', CASE WHEN %s THEN now() END, %s)"
+    )
     connection.execute(statement, [finished, name])
 
 

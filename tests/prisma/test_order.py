@@ -58,7 +58,9 @@ def test_node_agrees(alphabet: str) -> None:
     chance = random.Random(alphabet)
     names = ["".join(chance.choices(alphabet, k=chance.randint(1, 6))) for _ in range(3000)]
     near = ["".join(chance.choice(alphabet) if chance.random() < 0.2 else char for char in name) for name in names]
-    script = "const p = JSON.parse(require('fs').readFileSync(0)); console.log(JSON.stringify(p.map(([a, b]) => Math.sign(a.localeCompare(b)))))"
+    script = (
+        "const p = JSON.parse(require('fs').readFileSync(0)); console.log(JSON.stringify(p.map(([a, b]) => Math.sign(a.localeCompare(b)))))"
+    )
     pairs = [*zip(names, near, strict=True), *itertools.pairwise(SORTED)]
     environ = {"PATH": os.environ["PATH"]}  # without the person's LANG: a language may have an order of its own
     said = subprocess.run(["node", "-e", script], input=json.dumps(pairs), capture_output=True, text=True, check=True, env=environ)

@@ -36,7 +36,12 @@ def package(**content: object) -> str:
 
 
 def test_six(tmp_path: Path) -> None:
-    found = find(write(tmp_path, **{"prisma/schema.prisma": SIX, "prisma/migrations/": "", "package.json": package(devDependencies={"prisma": "^6.19.3"})}))
+    found = find(
+        write(
+            tmp_path,
+            **{"prisma/schema.prisma": SIX, "prisma/migrations/": "", "package.json": package(devDependencies={"prisma": "^6.19.3"})},
+        )
+    )
     assert found.schema_files == (tmp_path / "prisma/schema.prisma",)
     assert found.migrations_dir == tmp_path / "prisma/migrations"
     assert (found.url, found.url_source, found.version) == ("postgresql://h/db", "DATABASE_URL", (6, 19))
@@ -59,13 +64,19 @@ def test_seven(tmp_path: Path) -> None:
 
 def test_a_folder_of_six_has_its_migrations_beside_the_datasource(tmp_path: Path) -> None:
     setting = package(prisma={"schema": "./db"}, devDependencies={"prisma": "6.7.0"})
-    write(tmp_path, **{"package.json": setting, "db/a.prisma": MODEL, "db/base/source.prisma": SIX, "db/base/migrations/": "", "db/migrations/": ""})
+    write(
+        tmp_path,
+        **{"package.json": setting, "db/a.prisma": MODEL, "db/base/source.prisma": SIX, "db/base/migrations/": "", "db/migrations/": ""},
+    )
     assert find(tmp_path).migrations_dir == tmp_path / "db/base/migrations"
 
 
 def test_the_version_decides_where_both_places_are_there(tmp_path: Path) -> None:
     setting = package(prisma={"schema": "./db"}, devDependencies={"prisma": "7.1.0"})
-    write(tmp_path, **{"package.json": setting, "db/a.prisma": MODEL, "db/base/source.prisma": SIX, "db/base/migrations/": "", "db/migrations/": ""})
+    write(
+        tmp_path,
+        **{"package.json": setting, "db/a.prisma": MODEL, "db/base/source.prisma": SIX, "db/base/migrations/": "", "db/migrations/": ""},
+    )
     assert find(tmp_path).migrations_dir == tmp_path / "db/migrations"
 
 
@@ -77,7 +88,10 @@ def test_the_preview_of_schema_folders(tmp_path: Path) -> None:
 
 
 def test_package_json_names_the_schema(tmp_path: Path) -> None:
-    write(tmp_path, **{"package.json": package(prisma={"schema": "src/db/schema.prisma"}), "src/db/schema.prisma": SIX, "prisma/schema.prisma": SIX})
+    write(
+        tmp_path,
+        **{"package.json": package(prisma={"schema": "src/db/schema.prisma"}), "src/db/schema.prisma": SIX, "prisma/schema.prisma": SIX},
+    )
     assert find(tmp_path).schema_files == (tmp_path / "src/db/schema.prisma",)
 
 
@@ -158,7 +172,14 @@ def test_six_with_a_config_takes_the_schemas_url_unless_classic(tmp_path: Path) 
 
 
 def monorepo(root: Path) -> Path:
-    write(root, **{"package.json": package(name="root"), "packages/db/package.json": package(name="@app/db"), "packages/db/prisma/schema.prisma": SIX})
+    write(
+        root,
+        **{
+            "package.json": package(name="root"),
+            "packages/db/package.json": package(name="@app/db"),
+            "packages/db/prisma/schema.prisma": SIX,
+        },
+    )
     write(root, **{"packages/api/package.json": package(name="@app/api"), "node_modules/x/package.json": package(name="hidden")})
     return write(root, **{"node_modules/x/prisma/schema.prisma": SIX, "broken/package.json": "{"})
 
@@ -218,7 +239,10 @@ def test_the_lock_file_speaks_where_no_schema_does(tmp_path: Path) -> None:
 
 
 def test_the_installed_version_before_the_one_asked_for(tmp_path: Path) -> None:
-    write(tmp_path, **{"package.json": package(devDependencies={"prisma": "^6.0.0"}), "node_modules/prisma/package.json": package(version="6.19.3")})
+    write(
+        tmp_path,
+        **{"package.json": package(devDependencies={"prisma": "^6.0.0"}), "node_modules/prisma/package.json": package(version="6.19.3")},
+    )
     assert prisma_version(tmp_path) == (6, 19)
     write(tmp_path, **{"app/package.json": package(dependencies={"prisma": "catalog:"})})
     assert prisma_version(tmp_path / "app") == (6, 19)

@@ -45,6 +45,12 @@ class Delta:
     after: Catalog
     keys: frozenset[Key]
 
+    @classmethod
+    def between(cls, before: Catalog, after: Catalog) -> "Delta":
+        """The delta of two whole readings of one database."""
+        old, new = before.objects, after.objects
+        return cls(before, after, frozenset(k for k in old.keys() | new.keys() if old.get(k) != new.get(k)))
+
     @property
     def created(self) -> list[Object]:
         return [self.after.objects[k] for k in self.keys if k in self.after.objects and k not in self.before.objects]

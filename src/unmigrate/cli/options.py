@@ -70,12 +70,15 @@ def workspace(
     setup: str = "",
     target: str | None = None,
     persistent: bool = False,
+    guard: Callable[[Any], None] = lambda server: None,
 ) -> Iterator[Any]:
-    """A scratch server with a pool of databases, as a prove.workspace.Workspace."""
+    """A scratch server with a pool of databases, as a prove.workspace.Workspace. guard: may refuse the server before it is touched."""
     from unmigrate.prove.workspace import Workspace
     from unmigrate.scratch.pool import Pool
     from unmigrate.scratch.server import open_server
 
     choice = f"target:{target}" if scratch == "target" and target else scratch
-    with open_server(choice, extensions=extensions, environ=os.environ, persistent=persistent) as server, Pool(server) as pool:
-        yield Workspace(pool, schema, setup)
+    with open_server(choice, extensions=extensions, environ=os.environ, persistent=persistent) as server:
+        guard(server)
+        with Pool(server) as pool:
+            yield Workspace(pool, schema, setup)

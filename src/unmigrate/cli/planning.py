@@ -1,5 +1,6 @@
 """What plan, prove, down and rollback share: choosing migrations and making a plan of them on scratch."""
 
+from collections.abc import Callable
 from typing import Any
 
 from unmigrate.cli import options, render
@@ -42,8 +43,8 @@ def make_plan(
     needed = wanted_extensions(m.sql for m in migrations)
     scratch = scratch_for(at.scratch, major)
     target_url = target.project.url if target else None
-    with render.waiting("starting scratch"), options.workspace(scratch, needed, schema=schema, target=target_url) as work:
-        guard_scratch(work, target, major, strict=strict)
+    fit = guard(target, major, strict=strict)
+    with render.waiting("starting scratch"), options.workspace(scratch, needed, schema=schema, target=target_url, guard=fit) as work:
         for name, why in work.pool.lacking(needed).items():
             render.say(f"note: {work.pool.server.label} lacks extension {name}: {why}")
         request = Request(migrations, count, rows=rows, concurrently=concurrently, fill=fill)
@@ -64,20 +65,24 @@ def scratch_for(choice: str | None, major: int | None) -> str | None:
     return f"debian:{major}" if any(one.major == major for one in binaries.debian()) else None
 
 
-def guard_scratch(work: Any, target: Target | None, major: int | None, *, strict: bool) -> None:
-    """Scratch must not be the target's own database, and of its major version where that matters."""
-    server = work.pool.server
-    if target is not None and not server.own and not server.target:
-        from unmigrate.scratch.pool import refuse_same_database
+def guard(target: Target | None, major: int | None, *, strict: bool) -> Callable[[Any], None]:
+    """Refuses a scratch server that is the target's own database, or, where it matters, not of its major version."""
 
-        with server.connect() as connection:
-            refuse_same_database(connection, target.connection)
-    if major is not None and server.major != major:
+    def check(server: Any) -> None:
+        if target is not None and not server.own and not server.target:
+            from unmigrate.scratch.pool import refuse_same_database
+
+            with server.connect() as connection:
+                refuse_same_database(connection, target.connection)
+        if major is None or server.major == major:
+            return
         message = f"the proof would run on PostgreSQL {server.major}, the target is {major}"
         remedy = f"give a scratch server of version {major}: --scratch target (databases beside the target's), debian:{major} or a URL"
         if strict:
             raise RefusedError(message, code="major", remedy=remedy)
         render.say(f"note: {message}; a rollback needs a proof on {major} ({remedy})")
+
+    return check
 
 
 def choose(target: Target, name: str | None, last: int | None, to: str | None) -> int:
@@ -108,6 +113,6 @@ def make_failed_plan(at: Where, target: Target, name: str | None) -> Plan:
         raise RefusedError(message, code="ahead", remedy="check out the commit that was deployed")
     history = target.history()
     needed = wanted_extensions(m.sql for m in [*history, migration])
-    with options.workspace(scratch_for(at.scratch, target.major), needed, schema=target.url.schema, target=target.project.url) as work:
-        guard_scratch(work, target, target.major, strict=True)
+    scratch, fit = scratch_for(at.scratch, target.major), guard(target, target.major, strict=True)
+    with options.workspace(scratch, needed, schema=target.url.schema, target=target.project.url, guard=fit) as work:
         return build_failed(work, history, migration, read_catalog(target.connection))

@@ -33,19 +33,23 @@ def command(name: str | None, last: int | None, to: str | None, plan_file: Path 
     flags = {k: rest.pop(k) for k in ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock", "concurrently", "fill")}
     at = options.where(rest)
     with open_target(at) as target:
-        if (unfinished := _resume(target, flags)) is not None:
+        if (unfinished := _resume(target, dry_run=flags["dry_run"])) is not None:
             return _report(unfinished, as_json)
         plan = _from_file(plan_file, target) if plan_file else _make(at, target, name, last, to, flags)
         return _execute(target, plan, flags, as_json)
 
 
-def _resume(target: Any, flags: dict[str, Any]) -> Any:
-    """Finish what an earlier rollback left, if anything."""
+def _resume(target: Any, *, dry_run: bool) -> Any:
+    """Finish what an earlier rollback left, if anything; it was consented to then. Raises RefusedError in a dry run."""
+    from unmigrate.errors import RefusedError
     from unmigrate.execute.rollback import finish_pending, pending
 
     waiting = pending(target.connection)
     if not waiting:
         return None
+    if dry_run:
+        message = f"operation {waiting[0].id} was interrupted, and must be finished before anything else is rolled back"
+        raise RefusedError(message, code="unfinished", remedy="run unmigrate rollback without --dry-run: it goes on where it stopped")
     render.say(f"finishing operation {waiting[0].id}, which was interrupted")
     return finish_pending(target.open, waiting[0].id, on_progress=render.say)
 

@@ -111,8 +111,11 @@ def _history(at: options.Where, target: "Target", live: "Catalog") -> Section:
         scratch = planning.scratch_for(at.scratch, target.major)
         needed = wanted_extensions(m.sql for m in migrations)
         schema, url = target.url.schema, target.project.url
-        with render.waiting("replaying the history on scratch"), options.workspace(scratch, needed, schema=schema, target=url) as work:
-            planning.guard_scratch(work, target, None, strict=False)
+        fit = planning.guard(target, None, strict=False)
+        with (
+            render.waiting("replaying the history on scratch"),
+            options.workspace(scratch, needed, schema=schema, target=url, guard=fit) as work,
+        ):
             if work.pool.server.major != target.major:
                 section.notes.append(f"replayed on PostgreSQL {work.pool.server.major}, the database is {target.major}: wording may differ")
             if work.pool.server.stand_ins:

@@ -28,14 +28,17 @@ Connect = Callable[[], psycopg.Connection[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done. operation: "" for a dry run. steps: of the switch; waited and held in seconds; finished: steps after it."""
+    """What was done. operation: "" for a dry run. copies: {table of the vault: what it holds}.
+
+    steps: of the switch; waited and held in seconds; finished: steps after it.
+    """
 
     plan: str
     operation: str
     migrations: tuple[str, ...]
     dry_run: bool = False
     ledger_rows: int = 0
-    copies: tuple[str, ...] = ()
+    copies: dict[str, str] = field(default_factory=dict)
     tries: int = 0
     waited: float = 0.0
     held: float = 0.0
@@ -55,9 +58,10 @@ class Outcome:
             else [f"Finished operation {self.operation} ({undone})."]
         )
         if self.tries:
+            rows = "1 ledger row" if self.ledger_rows == 1 else f"{self.ledger_rows} ledger rows"
             tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
-            lines.append(f"Locks held {self.held * 1000:.0f} ms after {tries}; {self.ledger_rows} ledger rows archived in the vault.")
-        lines += [f"Kept in the vault: {name}" for name in self.copies]
+            lines.append(f"Locks held {self.held * 1000:.0f} ms after {tries}; {rows} archived in the vault.")
+        lines += [f"Kept in the vault: {what}, as {name}" for name, what in self.copies.items()]
         return lines
 
 
@@ -214,7 +218,7 @@ def _end(asked: _Asked, connection: psycopg.Connection[Any], operation: str, pla
     finish.close(connection, operation, plan)
     asked.on_step("closed")
     return Outcome(
-        plan.id, operation, plan.migrations, ledger_rows=done.ledger_rows, copies=tuple(done.copies), tries=done.tries,
+        plan.id, operation, plan.migrations, ledger_rows=done.ledger_rows, copies=done.copies, tries=done.tries,
         waited=round(done.waited, 4), held=round(done.held, 4), finished=finished, steps=sum(s.phase == "switch" for s in plan.steps),
     )  # fmt: skip
 

@@ -64,7 +64,7 @@ class Switched:
     """What the switch did. waited and held: seconds until all locks were had, over all tries, and seconds holding them."""
 
     ledger_rows: int = 0
-    copies: list[str] = field(default_factory=list)
+    copies: dict[str, str] = field(default_factory=dict)
     tries: int = 0
     waited: float = 0.0
     held: float = 0.0
@@ -209,7 +209,7 @@ def _keep(run: Run, result: Switched, extra: tuple[Loss, ...], before: Catalog, 
             refuse_loss([replace(loss, rows=None)])
         seen.add(found.key)
         schema = schema or vault.copy_schema(run.connection, run.operation)
-        result.copies.append(copies.copy(run.connection, schema, len(result.copies) + 1, loss, found))
+        result.copies[copies.copy(run.connection, schema, len(result.copies) + 1, loss, found)] = found.name
         run.on_step(f"copied {len(result.copies)}")
     if schema:
         vault.seal(run.connection, schema)

@@ -211,11 +211,10 @@ class _Builder:
     def _goes_early(self, o: Object, twins: set[tuple[str, str]]) -> bool:
         if o.kind in EARLY and o.kind != "routine":
             return True
-        return o.kind in ("routine", "sequence", "column", "domain", "composite") and (o.kind, o.name) in twins and o.kind != "table"
+        return o.kind in ("routine", "sequence", "column", "domain", "composite") and (o.kind, o.name) in twins
 
-    def _add(self, o: Object, statements: Iterable[str], loses: str = "") -> None:
-        for number, sql in enumerate(statements):
-            self._out.append(InverseStep(sql, o.kind, o.name, frozenset({o.key}), loses if number == 0 else ""))
+    def _add(self, o: Object, statements: Iterable[str]) -> None:
+        self._out += [InverseStep(sql, o.kind, o.name, frozenset({o.key})) for sql in statements]
 
     def _drop(self, objects: Iterable[Object]) -> None:
         rank = {"constraint": 100}
@@ -297,7 +296,7 @@ class _Builder:
                 changed -= {"type", "collation", "generated"}
             renamed = _named_like(wanted, now)
             if now.kind == "column" and changed & {"type"}:
-                self._add(wanted, self._convert(renamed, wanted, changed), wanted.name)
+                self._add(wanted, self._convert(renamed, wanted, changed))
                 continue
             self._add(wanted, KINDS[now.kind].alter(renamed, wanted, changed) or [])
             if "owner_role" in changed and not wanted.facts.get("owned_by"):

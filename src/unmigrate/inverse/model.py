@@ -8,16 +8,12 @@ from unmigrate.catalog.model import Key
 
 @dataclass(frozen=True, slots=True)
 class InverseStep:
-    """One statement of the way back and the object it concerns.
-
-    loses: "schema.table" or "schema.table.column" whose values do not survive the step, or "".
-    """
+    """One statement of the way back and the object it concerns."""
 
     sql: str
     kind: str
     name: str
     keys: frozenset[Key]
-    loses: str = ""
 
 
 @dataclass(frozen=True, slots=True)

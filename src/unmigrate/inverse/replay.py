@@ -67,10 +67,7 @@ def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sq
         connection.execute("ROLLBACK")
         raise ReplayError("the file opens a transaction and never commits it: Prisma would report success and lose everything", None)
     observer.reset()
-    keys = frozenset(
-        k for k in before.objects.keys() | observer.catalog.objects.keys() if before.objects.get(k) != observer.catalog.objects.get(k)
-    )
-    return Applied(mode, Delta(before, observer.catalog, keys))
+    return Applied(mode, Delta.between(before, observer.catalog))
 
 
 def _message(error: BaseException) -> str:

@@ -103,8 +103,7 @@ def _states(connection: psycopg.Connection[Any], history: History, migration: Mi
             break
         observer.reset()
         after = observer.catalog
-        keys = frozenset(k for k in before.objects.keys() | after.objects.keys() if before.objects.get(k) != after.objects.get(k))
-        delta = Delta(before, after, keys)
+        delta = Delta.between(before, after)
         try:
             steps = tuple(history.invert(delta))
         except CannotInvert as reason:
@@ -129,9 +128,7 @@ def _prove(work: Workspace, kept: Sequence[Migration], done: Sequence[_State]) -
     after = history.observer.catalog
     history.observer.begin()
     statements = [step.sql for state in reversed(done) for step in state.steps]
-    outcome = attempt(
-        connection, history.observer, Delta(before, after, frozenset(before.objects.keys() | after.objects.keys())), statements
-    )
+    outcome = attempt(connection, history.observer, Delta.between(before, after), statements)
     connection.execute("ROLLBACK")
     connection.close()
     return outcome.verdict, outcome.reason

@@ -1,9 +1,9 @@
 """Finding a Prisma project as Prisma finds it: schema files, migrations folder, provider, URL. Flags win over everything found.
 
-    schema       --schema-file; prisma.config; package.json `prisma.schema`; schema.prisma; prisma/schema.prisma; a folder of schema files
-    migrations   --migrations; prisma.config; beside the file with the datasource (6.x); at the schema's root (7.x)
-    URL          --url; the datasource's directUrl, then url (6.x); prisma.config's datasource (7.x, and 6.x with engine "classic")
-    variables    the environment; .env files, which Prisma reads itself only without a prisma.config
+schema       --schema-file; prisma.config; package.json `prisma.schema`; schema.prisma; prisma/schema.prisma; a folder of schema files
+migrations   --migrations; prisma.config; beside the file with the datasource (6.x); at the schema's root (7.x)
+URL          --url; the datasource's directUrl, then url (6.x); prisma.config's datasource (7.x, and 6.x with engine "classic")
+variables    the environment; .env files, which Prisma reads itself only without a prisma.config
 """
 
 import json

@@ -17,12 +17,10 @@ SETTLING = frozenset({"constraint", "index", "view", "materialized view", "polic
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What a way back led to. reason: why it is refused, "" otherwise. failed_step: the statement that failed, if one did."""
+    """What a way back led to. reason: why it is not exact, "" where it is."""
 
     verdict: Verdict
     reason: str
-    failed_step: str = ""
-    sqlstate: str | None = None
 
 
 def attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str]) -> Attempt:
@@ -69,7 +67,7 @@ def _run(connection: psycopg.Connection[Any], statements: Sequence[str]) -> Atte
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except psycopg.Error as error:
         message = error.diag.message_primary or str(error)
-        return Attempt("refused", f"the way back fails: {message}", running, error.sqlstate)
+        return Attempt("refused", f"the way back fails: {message} at: {' '.join(running.split())[:160]}")
     return None
 
 

@@ -27,7 +27,6 @@ class AuditCache:
         self._work = work
         self._rows = rows
         chain = template_key(work.pool.server, [__version__, _code(), work.schema, work.setup, str(rows)])
-        self._root = chain
         self._keys = [chain]
         for migration in migrations:
             text = f"{self._keys[-1]} {migration.name} {migration.checksum} {migration.down_sql}"

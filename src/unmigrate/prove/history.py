@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from unmigrate.catalog.kinds.base import CannotInvert
+from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.inverse import replay
 from unmigrate.inverse.dependents import castable_on, dependents_on
@@ -83,24 +84,26 @@ class History:
         applied = replay.apply(self.connection, self.observer, migration.sql)
         if applied.mode != "transaction":
             self.observer.begin()
-        source, (steps, outcome) = "net", self._net(applied.delta)
+        delta, source, (steps, outcome) = applied.delta, "net", self._net(applied.delta)
         if outcome.verdict == "refused" and applied.mode == "transaction":
-            fine = self._fine(migration, applied.delta)
-            if fine is not None and fine[1].verdict != "refused":
-                source, (steps, outcome) = "fine", fine
+            delta, fine_steps, fine = self._fine(migration, delta.before)
+            if fine is not None and fine.verdict != "refused":
+                source, steps, outcome = "fine", fine_steps, fine
         handwritten = None
         if migration.down_sql is not None:
-            script_text = script.without_control(migration.down_sql)
-            if script_text is None:
-                handwritten = Attempt("refused", "down.sql manages transactions in a way that cannot be proved")
-            else:
-                handwritten = attempt(self.connection, self.observer, applied.delta, [script_text])
-            if script_text is not None and RANK[handwritten.verdict] > RANK[outcome.verdict]:
-                text = InverseStep(script_text, "script", "down.sql", frozenset())
-                source, steps, outcome = "hand-written", [text], handwritten
+            text, handwritten = self._handwritten(migration.down_sql, delta)
+            if RANK[handwritten.verdict] > RANK[outcome.verdict]:
+                source, steps, outcome = "hand-written", text, handwritten
         self.connection.execute("COMMIT")
         kept = tuple(steps) if outcome.verdict != "refused" else ()
-        return SchemaProof(migration, applied.mode, applied.delta, outcome, source, kept, handwritten, self.observer.notes(applied.delta))
+        return SchemaProof(migration, applied.mode, delta, outcome, source, kept, handwritten, self.observer.notes(delta))
+
+    def _handwritten(self, down_sql: str, delta: Delta) -> tuple[list[InverseStep], Attempt]:
+        """Try a down.sql; its BEGIN and COMMIT are ours."""
+        text = script.without_control(down_sql)
+        if text is None:
+            return [], Attempt("refused", "down.sql manages transactions in a way that cannot be proved")
+        return [InverseStep(text, "script", "down.sql", frozenset())], attempt(self.connection, self.observer, delta, [text])
 
     def _net(self, delta: Delta) -> tuple[list[InverseStep], Attempt]:
         try:
@@ -113,20 +116,22 @@ class History:
         """What undoes a delta just observed on this connection. Raises CannotInvert."""
         return with_values(invert(delta, dependents_on(self.connection), castable_on(self.connection)), self.fill)
 
-    def _fine(self, migration: Migration, delta: Delta) -> tuple[list[InverseStep], Attempt] | None:
-        """Once more, observed statement by statement; None where the file cannot be split or behaves differently so."""
-        after = self.observer.catalog
+    def _fine(self, migration: Migration, before: Catalog) -> tuple[Delta, list[InverseStep], Attempt | None]:
+        """Once more, observed statement by statement; no attempt where the file cannot be split or behaves differently so.
+
+        The migration is applied anew, under new identities: the delta returned is the one that holds now.
+        """
         self.connection.execute("ROLLBACK")
-        self.observer.catalog = delta.before
         self.observer.reset()
         self.observer.begin()
         try:
             steps = [step for block in reversed(self._statement_inverses(migration)) for step in block]
         except (psycopg.Error, script.ScriptError, CannotInvert):
-            self._again(migration)
-            return None
-        whole = Delta(delta.before, self.observer.catalog, delta.keys | self.observer.catalog.objects.keys() ^ after.objects.keys())
-        return steps, attempt(self.connection, self.observer, whole, [step.sql for step in steps])
+            self.connection.execute("ROLLBACK")
+            self.observer.reset()
+            return replay.apply(self.connection, self.observer, migration.sql).delta, [], None
+        delta = Delta.between(before, self.observer.catalog)
+        return delta, steps, attempt(self.connection, self.observer, delta, [step.sql for step in steps])
 
     def _statement_inverses(self, migration: Migration) -> list[list[InverseStep]]:
         blocks = []
@@ -136,8 +141,3 @@ class History:
             self.connection.execute(statement.text)
             blocks.append(self.invert(self.observer.refresh()))
         return blocks
-
-    def _again(self, migration: Migration) -> None:
-        self.connection.execute("ROLLBACK")
-        self.observer.reset()
-        replay.apply(self.connection, self.observer, migration.sql)

@@ -10,7 +10,6 @@ from typing import Any
 
 BEGIN, COMMIT, ROLLBACK = "begin", "commit", "rollback"
 _CONTROL_WORDS = re.compile(r"\b(begin|commit|rollback|start\s+transaction|end|savepoint|abort)\b", re.IGNORECASE)
-_CONCURRENTLY = re.compile(r"\bconcurrently\b", re.IGNORECASE)
 # TransactionStmtKind of PostgreSQL's parser
 _KINDS = {0: BEGIN, 1: BEGIN, 2: COMMIT, 3: ROLLBACK}
 
@@ -54,10 +53,6 @@ def _statement(sql: str, span: slice, node: Any) -> Statement:
 def has_control(sql: str) -> bool:
     """Whether the script may contain transaction control (cheap: words only, comments and strings count)."""
     return bool(_CONTROL_WORDS.search(sql))
-
-
-def has_concurrently(sql: str) -> bool:
-    return bool(_CONCURRENTLY.search(sql))
 
 
 def without_control(sql: str) -> str | None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
-from unmigrate.catalog.kinds.enum import rename_type
+from unmigrate.catalog.kinds.relation import rename
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
 
@@ -38,7 +38,7 @@ def drop(composite: Object) -> Statements:
 
 
 def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
-    statements = rename_type(now, wanted)
+    statements = rename("TYPE", now, wanted)
     what = f"TYPE {wanted.name}"
     if "attributes" in changed:
         statements += _attributes(what, now, wanted)

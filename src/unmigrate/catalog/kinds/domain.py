@@ -1,7 +1,7 @@
 """Domains; their checks are constraints with the domain as parent."""
 
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
-from unmigrate.catalog.kinds.enum import rename_type
+from unmigrate.catalog.kinds.relation import rename
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
 
@@ -40,7 +40,7 @@ def drop(domain: Object) -> Statements:
 def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
     if changed & {"type", "collation"}:
         return None
-    statements = rename_type(now, wanted)
+    statements = rename("TYPE", now, wanted)
     what = f"DOMAIN {wanted.name}"
     if "default" in changed:
         default = wanted.facts["default"]

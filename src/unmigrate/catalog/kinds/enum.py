@@ -1,6 +1,7 @@
 """Enum types. Labels that were added can only go by a type swap: see inverse.retype."""
 
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
+from unmigrate.catalog.kinds.relation import rename
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, literal
 
@@ -33,19 +34,8 @@ def drop(enum: Object) -> Statements:
     return [f"DROP TYPE {enum.name}"]
 
 
-def rename_type(now: Object, wanted: Object) -> Statements:
-    """Name and schema of any type; also used by domains and composites."""
-    statements, name = [], now.name
-    if now.facts["schema"] != wanted.facts["schema"]:
-        statements.append(f"ALTER TYPE {name} SET SCHEMA {wanted.facts['schema']}")
-        name = f"{wanted.facts['schema']}.{now.facts['label']}"
-    if now.facts["label"] != wanted.facts["label"]:
-        statements.append(f"ALTER TYPE {name} RENAME TO {wanted.facts['label']}")
-    return statements
-
-
 def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | None:
-    statements = rename_type(now, wanted)
+    statements = rename("TYPE", now, wanted)
     what = f"TYPE {wanted.name}"
     if "labels" in changed:
         renames = renamed_labels(now, wanted)

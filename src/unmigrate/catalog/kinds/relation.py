@@ -1,4 +1,4 @@
-"""What tables, views, sequences and indexes share: name, schema and options."""
+"""What types, tables, views, sequences and indexes share: name, schema and options."""
 
 from unmigrate.catalog.kinds.base import Statements
 from unmigrate.catalog.model import Object
