@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from unmigrate.cli import options, render
+from unmigrate.cli import options, planning, render
 
 
 @click.command("audit", epilog="Example: unmigrate audit prisma/migrations --down-dir down --json audit.json")
@@ -14,12 +14,12 @@ from unmigrate.cli import options, render
 @click.option("--down-dir", type=click.Path(path_type=Path, file_okay=False), help="Write each way back there, as <migration>.sql.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report there.")
 @click.option("--schema", default=None, metavar="NAME", help="The URL's ?schema=. Default: public.")
-@click.option("--setup", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="SQL to run first on scratch.")
 @click.option("--rows/--no-rows", default=True, help="Prove the data half too, on generated rows.")
 @click.option("--cache/--no-cache", "use_cache", default=True, help="Use what an earlier run proved of the same beginning.")
+@options.replay_options
 @options.where_options
 def command(
-    migrations_dir: Path | None, down_dir: Path | None, json_file: Path | None, schema: str | None, setup: Path | None,
+    migrations_dir: Path | None, down_dir: Path | None, json_file: Path | None, schema: str | None,
     rows: bool, use_cache: bool, **rest: Any,
 ) -> int:  # fmt: skip
     """Prove the way back of every migration of a history, on a scratch server. Changes nothing else.
@@ -29,7 +29,6 @@ def command(
     from unmigrate.prisma.migrations import read_migrations
     from unmigrate.prove.audit import audit
     from unmigrate.prove.cache import AuditCache
-    from unmigrate.sql.extensions import wanted_extensions
 
     at = options.where(rest)
     if migrations_dir is None:
@@ -37,26 +36,30 @@ def command(
         migrations_dir, schema = project.migrations_dir, schema or project.schema_name
     left_out: list[str] = []
     migrations = read_migrations(migrations_dir, on_code=lambda error: left_out.append(str(error)))
-    text = setup.read_text(encoding="utf-8") if setup else ""
     if down_dir:
         down_dir.mkdir(parents=True, exist_ok=True)
     entries = []
-    needed = wanted_extensions([text, *(m.sql for m in migrations)])
-    with options.workspace(at.scratch, needed, schema=schema or "public", setup=text, persistent=use_cache) as work:
-        for name, why in work.pool.lacking(needed).items():
-            render.say(f"note: {work.pool.server.label} lacks extension {name}: {why}")
+    with planning.scratch(at, migrations, None, schema=schema or "public", persistent=use_cache) as work:
         cache = AuditCache(work, migrations, rows=rows) if use_cache and work.pool.server.persistent else None
         for entry in render.progress(audit(work, migrations, rows=rows, cache=cache), len(migrations), "auditing"):
             entries.append(entry)
             if down_dir and entry.down is not None:
                 (down_dir / f"{entry.name}.sql").write_text(entry.down, encoding="utf-8")
             click.echo(_line(entry.report))
-        server = {"label": work.pool.server.label, "version": work.pool.server.version, "stand_ins": sorted(work.pool.server.stand_ins)}
+        server = {
+            "label": work.pool.server.label,
+            "version": work.pool.server.version,
+            "stand_ins": sorted(work.pool.server.stand_ins),
+            "trusted": at.trusted,
+        }
     if json_file:
         report = {"version": 1, "server": server, "left_out": left_out, "migrations": [e.report for e in entries]}
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
     for reason in left_out:
         click.echo(f"left out: {reason}")
+    for stopped in (e for e in entries if "remedy" in e.report["schema"]):
+        click.echo(f"\nStopped at {stopped.name}: {stopped.report['schema']['reason']}")
+        click.echo(f"  what to do: {stopped.report['schema']['remedy']}")
     click.echo(f"\nProved on {server['label']}; a rollback asks for a proof on the target's own major version.")
     return _summary(entries)
 

@@ -12,6 +12,7 @@ from unmigrate.cli import options, planning
 @planning.selection_options
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write there instead of standard output.")
 @options.json_option
+@options.replay_options
 @options.where_options
 def command(name: str | None, last: int | None, to: str | None, out: Path | None, as_json: bool, **rest: Any) -> int:
     """Write the proved way back as plain SQL for psql, newest migration first, ledger included. Exit 3 when none is proved."""

@@ -88,8 +88,7 @@ def _translated(error: Exception) -> "UnmigrateError | None":
     from unmigrate.sql.script import ScriptError
 
     if isinstance(error, ReplayError):
-        remedy = "give what the history expects to find with --setup, or a scratch server that has it with --scratch"
-        return EnvironmentProblem(f"the history does not replay on scratch: {error}", code="replay", remedy=remedy)
+        return EnvironmentProblem(f"the history does not replay on scratch: {error}", code="replay", remedy=error.remedy)
     if isinstance(error, ScriptError):
         return UsageError(f"this is not SQL that PostgreSQL can parse: {error}", code="syntax", remedy="correct the file")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):

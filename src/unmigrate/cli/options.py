@@ -22,6 +22,8 @@ class Where:
     schema_file: Path | None
     migrations: Path | None
     scratch: str | None
+    setup: Path | None = None
+    trusted: bool = False
 
 
 def where_options(function: F) -> F:
@@ -38,6 +40,17 @@ def where_options(function: F) -> F:
     return function
 
 
+def replay_options(function: F) -> F:
+    """--setup, --trusted: for commands that replay migrations on scratch."""
+    fence = (
+        "Run migrations on scratch as a superuser, for histories that need one (OWNER TO another role, event triggers). Gives up the "
+        "fence that keeps their SQL from this machine's files and programs: never for a pull request from a fork."
+    )
+    function = click.option("--trusted", is_flag=True, help=fence)(function)
+    path = click.Path(path_type=Path, exists=True, dir_okay=False)
+    return click.option("--setup", metavar="FILE", type=path, help="SQL to run on scratch before the first migration.")(function)
+
+
 def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(function)
 
@@ -51,7 +64,16 @@ def where(values: dict[str, Any]) -> Where:
         values.pop("schema_file"),
         values.pop("migrations"),
         values.pop("scratch"),
+        values.pop("setup", None),
+        values.pop("trusted", False),
     )
+
+
+def setup_text(at: Where) -> str:
+    """The SQL that --setup gives. Raises UsageError."""
+    from unmigrate.prisma.migrations import read_sql
+
+    return read_sql(at.setup) if at.setup else ""
 
 
 def load_project(at: Where) -> Any:
@@ -68,17 +90,28 @@ def workspace(
     *,
     schema: str = "public",
     setup: str = "",
+    trusted: bool = False,
     target: str | None = None,
     persistent: bool = False,
     guard: Callable[[Any], None] = lambda server: None,
 ) -> Iterator[Any]:
-    """A scratch server with a pool of databases, as a prove.workspace.Workspace. guard: may refuse the server before it is touched."""
+    """A scratch server with a pool of databases, as a prove.workspace.Workspace. guard: may refuse the server before it is touched.
+
+    trusted: see Pool. Raises RefusedError for it on the target's own server.
+    """
+    from unmigrate.cli import render
+    from unmigrate.errors import RefusedError
     from unmigrate.prove.workspace import Workspace
     from unmigrate.scratch.pool import Pool
     from unmigrate.scratch.server import open_server
 
     choice = f"target:{target}" if scratch == "target" and target else scratch
     with open_server(choice, extensions=extensions, environ=os.environ, persistent=persistent) as server:
+        if trusted and server.target:
+            message = "--trusted would run migrations as a superuser on the target's own server"
+            raise RefusedError(message, code="trusted", remedy="give another scratch server (--scratch embedded), or leave --trusted out")
         guard(server)
-        with Pool(server) as pool:
+        with Pool(server, trusted=trusted) as pool:
+            if trusted and not pool.is_superuser:
+                render.say(f"note: {pool.role} is no superuser of {server.label}: --trusted changes nothing there")
             yield Workspace(pool, schema, setup)

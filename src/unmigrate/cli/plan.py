@@ -15,6 +15,7 @@ from unmigrate.cli import options, planning, render
 @click.option("--concurrently", is_flag=True, help="Build returning indexes outside the switch, without blocking writers.")
 @click.option("--fill", multiple=True, metavar="'COLUMN = SQL'", help="Value for a column that returns as NOT NULL.")
 @options.json_option
+@options.replay_options
 @options.where_options
 def command(
     name: str | None,

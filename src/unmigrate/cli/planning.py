@@ -1,6 +1,7 @@
 """What plan, prove, down and rollback share: choosing migrations and making a plan of them on scratch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from unmigrate.cli import options, render
@@ -10,6 +11,7 @@ from unmigrate.errors import RefusedError
 from unmigrate.plan.build import Request, build, chosen
 from unmigrate.plan.model import Plan
 from unmigrate.prisma.migrations import Migration
+from unmigrate.prove.workspace import Workspace
 from unmigrate.sql.extensions import wanted_extensions
 
 
@@ -40,15 +42,27 @@ def make_plan(
     concurrently: bool = False, fill: dict[str, str] | None = None, target: Target | None = None,
 ) -> Plan:  # fmt: skip
     """A plan for the last `count` of these applied migrations. strict: the proof must run on the target's major version."""
-    needed = wanted_extensions(m.sql for m in migrations)
-    scratch = scratch_for(at.scratch, major)
-    target_url = target.project.url if target else None
     fit = guard(target, major, strict=strict)
-    with render.waiting("starting scratch"), options.workspace(scratch, needed, schema=schema, target=target_url, guard=fit) as work:
-        for name, why in work.pool.lacking(needed).items():
-            render.say(f"note: {work.pool.server.label} lacks extension {name}: {why}")
+    with render.waiting("starting scratch"), scratch(at, migrations, major, fit, schema=schema, target=target) as work:
         request = Request(migrations, count, rows=rows, concurrently=concurrently, fill=fill)
         return build(work, request, render.say_to_people)
+
+
+@contextmanager
+def scratch(
+    at: Where, migrations: Iterable[Migration], major: int | None, fit: Callable[[Any], None] = lambda server: None, *,
+    schema: str, target: Target | None = None, persistent: bool = False,
+) -> Iterator[Workspace]:  # fmt: skip
+    """A scratch server for these migrations, as the flags say; what it lacks is told. major: the target's; fit: see `guard`."""
+    setup = options.setup_text(at)
+    needed = wanted_extensions([setup, *(m.sql for m in migrations)])
+    url = target.project.url if target else None
+    with options.workspace(
+        scratch_for(at.scratch, major), needed, schema=schema, setup=setup, trusted=at.trusted, target=url, persistent=persistent, guard=fit
+    ) as work:
+        for name, why in work.pool.lacking(needed).items():
+            render.say(f"note: {work.pool.server.label} lacks extension {name}: {why}")
+        yield work
 
 
 def scratch_for(choice: str | None, major: int | None) -> str | None:
@@ -112,7 +126,6 @@ def make_failed_plan(at: Where, target: Target, name: str | None) -> Plan:
         message = f"the database has the failed {failed}, which the migrations folder does not"
         raise RefusedError(message, code="ahead", remedy="check out the commit that was deployed")
     history = target.history()
-    needed = wanted_extensions(m.sql for m in [*history, migration])
-    scratch, fit = scratch_for(at.scratch, target.major), guard(target, target.major, strict=True)
-    with options.workspace(scratch, needed, schema=target.url.schema, target=target.project.url, guard=fit) as work:
+    fit = guard(target, target.major, strict=True)
+    with scratch(at, [*history, migration], target.major, fit, schema=target.url.schema, target=target) as work:
         return build_failed(work, history, migration, read_catalog(target.connection))

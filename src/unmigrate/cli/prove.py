@@ -14,6 +14,7 @@ from unmigrate.cli import options, planning, render
     "--down", "down_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A script of yours to prove instead."
 )
 @options.json_option
+@options.replay_options
 @options.where_options
 def command(name: str | None, last: int | None, to: str | None, down_file: Path | None, as_json: bool, **rest: Any) -> int:
     """Prove on scratch that the last migrations can be undone: catalog, pg_dump, rows. Changes nothing else.
@@ -43,11 +44,12 @@ def command(name: str | None, last: int | None, to: str | None, down_file: Path 
 
 
 def _prove_script(at: options.Where, migrations: list[Any], count: int, schema: str, file: Path, as_json: bool) -> int:
+    from unmigrate.prisma.migrations import read_sql
     from unmigrate.prove.script import prove_script
-    from unmigrate.sql.extensions import wanted_extensions
 
-    with options.workspace(at.scratch, wanted_extensions(m.sql for m in migrations), schema=schema) as work:
-        result = prove_script(work, migrations, count, file.read_text(encoding="utf-8"))
+    text = read_sql(file)
+    with render.waiting("proving on scratch"), planning.scratch(at, migrations, None, schema=schema) as work:
+        result = prove_script(work, migrations, count, text)
     if as_json:
         render.print_json(result.to_json())
     else:

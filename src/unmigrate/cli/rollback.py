@@ -21,6 +21,7 @@ from unmigrate.cli import options, planning, render
 @click.option("--concurrently", is_flag=True, help="Build returning indexes outside the switch, without blocking writers.")
 @click.option("--fill", multiple=True, metavar="'COLUMN = SQL'", help="Value for a column that returns as NOT NULL.")
 @options.json_option
+@options.replay_options
 @options.where_options
 def command(name: str | None, last: int | None, to: str | None, plan_file: Path | None, as_json: bool, **rest: Any) -> int:
     """Roll back the last applied migration (or N, or back to NAME), or the failed one, on the database.

@@ -32,6 +32,7 @@ class Section:
 @click.option("--tag", metavar="TAG", help="Take schema.prisma and the migrations from this git tag: what is deployed.")
 @click.option("--no-history", is_flag=True, help="Do not replay the history on scratch.")
 @options.json_option
+@options.replay_options
 @options.where_options
 def command(tag: str | None, no_history: bool, as_json: bool, **rest: Any) -> int:
     """Compare everything that should agree: ledger and folder, database and history, database and schema.prisma.
@@ -100,7 +101,6 @@ def _history(at: options.Where, target: "Target", live: "Catalog") -> Section:
     from unmigrate.cli import planning
     from unmigrate.errors import EnvironmentProblem
     from unmigrate.inverse.replay import ReplayError
-    from unmigrate.sql.extensions import wanted_extensions
     from unmigrate.verify.live import live_differences, replay_history
 
     section = Section("history", "database and history")
@@ -108,27 +108,22 @@ def _history(at: options.Where, target: "Target", live: "Catalog") -> Section:
         section.notes.append(f"{target.failed[0]} failed: what it had done by then shows as differences")
     try:
         migrations = target.history()
-        scratch = planning.scratch_for(at.scratch, target.major)
-        needed = wanted_extensions(m.sql for m in migrations)
-        schema, url = target.url.schema, target.project.url
         fit = planning.guard(target, None, strict=False)
         with (
             render.waiting("replaying the history on scratch"),
-            options.workspace(scratch, needed, schema=schema, target=url, guard=fit) as work,
+            planning.scratch(at, migrations, target.major, fit, schema=target.url.schema, target=target) as work,
         ):
             if work.pool.server.major != target.major:
                 section.notes.append(f"replayed on PostgreSQL {work.pool.server.major}, the database is {target.major}: wording may differ")
-            if work.pool.server.stand_ins:
-                section.notes.append(f"scratch has only stand-ins for {', '.join(sorted(work.pool.server.stand_ins))}")
+            section.notes += work.remarks(m.sql for m in migrations)
             replayed = replay_history(work, migrations)
             section.differences = live_differences(replayed.catalog, live, replayed.connection)
             replayed.connection.close()
     except UnmigrateError as error:
         section.skipped, section.problem = str(error), error
     except ReplayError as error:
-        remedy = "give a scratch server that has what the history expects to find with --scratch"
         section.skipped = f"the history does not replay on scratch: {error}"
-        section.problem = EnvironmentProblem(section.skipped, code="replay", remedy=remedy)
+        section.problem = EnvironmentProblem(section.skipped, code="replay", remedy=error.remedy)
     return section
 
 

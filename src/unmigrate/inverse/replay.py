@@ -13,6 +13,8 @@ from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.sql import script
 
 Mode = Literal["transaction", "committed", "statements"]
+INSUFFICIENT_PRIVILEGE = "42501"
+EXPECTS = "give what the history expects to find with --setup FILE, or a scratch server that has it with --scratch URL"
 NOT_IN_TRANSACTION = ("25001", "55P04")  # active_sql_transaction (CONCURRENTLY), unsafe_new_enum_value_usage
 
 
@@ -22,6 +24,13 @@ class ReplayError(Exception):
     def __init__(self, message: str, sqlstate: str | None) -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it, in the words of the command line."""
+        if self.sqlstate == INSUFFICIENT_PRIVILEGE:
+            return f"if you would run these migrations on this machine anyway: --trusted; else {EXPECTS}"
+        return EXPECTS
 
 
 @dataclass(frozen=True, slots=True)

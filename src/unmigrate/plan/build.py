@@ -22,7 +22,6 @@ from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.rows import DataProof, RowsHistory
 from unmigrate.prove.statements import Undoes, statement_map
 from unmigrate.prove.workspace import Workspace
-from unmigrate.sql.extensions import wanted_extensions
 
 Progress = Callable[[str], None]
 _INDEX = re.compile(r"^CREATE (UNIQUE )?INDEX ")
@@ -69,8 +68,7 @@ def _replayed(migration: Migration, run: Callable[[], Any]) -> Any:
         return run()
     except ReplayError as error:
         message = f"{migration.name} does not replay on scratch: {error}"
-        remedy = "give what the history expects to find with --setup, or a scratch server that has it with --scratch"
-        raise EnvironmentProblem(message, code="replay", remedy=remedy) from error
+        raise EnvironmentProblem(message, code="replay", remedy=error.remedy) from error
 
 
 def _prove_together(history: History, proofs: Sequence[SchemaProof], start: Catalog) -> str:
@@ -138,13 +136,8 @@ def _assemble(
         before=before,
         after=after,
         options=options(verdicts, found),
-        notes=tuple(sorted({note for p in proofs for note in p.notes} | _stand_ins(work, request))),
+        notes=tuple(sorted({note for p in proofs for note in p.notes} | set(work.remarks(m.sql for m in request.migrations)))),
     )
-
-
-def _stand_ins(work: Workspace, request: Request) -> set[str]:
-    used = work.pool.server.stand_ins & wanted_extensions(m.sql for m in request.migrations)
-    return {f"scratch has only stand-ins for {', '.join(sorted(used))}"} if used else set()
 
 
 def _fingerprints(end: Catalog, start: Catalog, keys: set[Key]) -> tuple[dict[str, str], dict[str, str]]:

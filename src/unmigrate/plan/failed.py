@@ -83,7 +83,7 @@ def build_failed(work: Workspace, kept: Sequence[Migration], failed: Migration, 
         after={name: after_objects.get(name, "") for name in before},
         options=options((), found),
         failed=True,
-        notes=tuple(notes),
+        notes=(*notes, *work.remarks(m.sql for m in (*kept, failed))),
     )
 
 

@@ -135,6 +135,11 @@ def _read(folder: Path) -> Migration:
     return Migration(folder.name, folder, sql, exact, _text(down, _bytes(down)) if down else None, variants)
 
 
+def read_sql(path: Path) -> str:
+    """A file of SQL, without byte order mark. Raises UsageError for what cannot be read as that."""
+    return _text(path, _bytes(path))
+
+
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unmigrate.inverse.replay import ReplayError
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.cache import AuditCache
 from unmigrate.prove.history import History, SchemaProof
@@ -88,12 +89,13 @@ def _entry(proof: SchemaProof, data: DataProof | None) -> Entry:
     return Entry(proof.migration.name, report, None if proof.refused else down_sql(proof))
 
 
-def _unreached(stopped: tuple[str, str], rest: Sequence[Migration]) -> Iterator[Entry]:
+def _unreached(stopped: tuple[str, ReplayError], rest: Sequence[Migration]) -> Iterator[Entry]:
     name, reason = stopped
     for migration in rest:
         why = f"does not replay on an empty database: {reason}" if migration.name == name else f"not reached: {name} does not replay"
         unknown: dict[str, Any] = {"verdict": "unknown", "lost": []}
         schema = {"verdict": "refused", "reason": why, "source": None, "mode": None}
+        schema |= {"remedy": reason.remedy} if migration.name == name else {}
         data = {"plain": unknown, "guarded": unknown}
         report = {"name": migration.name, "schema": schema, "data": data, "hand_written": None, "notes": [], "not_covered": ["everything"]}
         yield Entry(migration.name, report, None)

@@ -26,7 +26,7 @@ class AuditCache:
     def __init__(self, work: Workspace, migrations: Sequence[Migration], *, rows: bool) -> None:
         self._work = work
         self._rows = rows
-        chain = template_key(work.pool.server, [__version__, _code(), work.schema, work.setup, str(rows)])
+        chain = template_key(work.pool.server, [__version__, _code(), work.schema, work.setup, str(rows), str(work.pool.trusted)])
         self._keys = [chain]
         for migration in migrations:
             text = f"{self._keys[-1]} {migration.name} {migration.checksum} {migration.down_sql}"

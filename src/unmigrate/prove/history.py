@@ -51,12 +51,12 @@ class SchemaProof:
 class History:
     """A history being proved on one scratch database.
 
-    fill: {column: SQL} for columns that return as NOT NULL. stopped: why it could not go on, with the migration's name.
+    fill: {column: SQL} for columns that return as NOT NULL. stopped: the migration it stopped at, and why.
     """
 
     connection: psycopg.Connection[Any]
     fill: Mapping[str, str] = field(default_factory=dict)
-    stopped: tuple[str, str] | None = None
+    stopped: tuple[str, replay.ReplayError] | None = None
     observer: Observer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class History:
             try:
                 proof = self.prove(migration)
             except replay.ReplayError as error:
-                self.stopped = (migration.name, str(error))
+                self.stopped = (migration.name, error)
                 return
             yield proof
 

@@ -22,7 +22,8 @@ from unmigrate.errors import EnvironmentProblem
 from unmigrate.scratch import guard, leftovers, templates
 from unmigrate.scratch.identity import refuse_same_database
 from unmigrate.scratch.leftovers import MIGRATOR, PREFIX, TRUSTED
-from unmigrate.scratch.sandbox import ScratchCursor
+from unmigrate.scratch.roles import MadeRoles
+from unmigrate.scratch.sandbox import ScratchConnection, ScratchCursor
 from unmigrate.scratch.server import Server
 from unmigrate.scratch.templates import KEPT, Templates, template_key
 
@@ -53,6 +54,7 @@ class Pool:
         self._counter = 0
         self._token = f"{os.getpid()}_{secrets.token_hex(2)}"
         self._roles_before: frozenset[str] = frozenset()
+        self._made_roles = MadeRoles()
         self._base: str | None = None
         self._handler: Any = None
 
@@ -255,8 +257,12 @@ class Pool:
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """As the migration role. Text on extensions that need a superuser is replaced on its way (see sandbox.py)."""
-        cursor = ScratchCursor if self.is_superuser and not self.trusted else psycopg.Cursor
-        return psycopg.connect(self.conninfo(database), autocommit=True, prepare_threshold=None, cursor_factory=cursor)
+        connection = ScratchConnection.connect(
+            self.conninfo(database), autocommit=True, prepare_threshold=None, cursor_factory=ScratchCursor
+        )
+        connection.helped = self.is_superuser and not self.trusted
+        connection.made_roles = self._made_roles
+        return connection
 
     def connect_superuser(self, database: str) -> psycopg.Connection[Any]:
         """As the server's superuser, searching pg_catalog alone. For reading catalogs; never for running what migrations wrote."""

@@ -11,6 +11,8 @@ from typing import Any
 import psycopg
 from psycopg import sql as quoting
 
+from unmigrate.scratch.roles import MadeRoles
+
 SCHEMA = "unmigrate_scratch"
 DOLLARS = re.compile(r"(\$[^$]*\$)(.*)\1", re.DOTALL)
 MENTION = re.compile(r"\bextension\b", re.IGNORECASE)
@@ -21,13 +23,24 @@ TRUSTED = frozenset(TRUSTED_NAMES.split())
 STARTS = frozenset({"ASCII_59", "BEGIN_P", "THEN", "ELSE", "LOOP"})  # after these a PL/pgSQL statement begins
 
 
+class ScratchConnection(psycopg.Connection[Any]):
+    """A connection on which migrations run. helped: extensions that need a superuser are created by our functions."""
+
+    made_roles: MadeRoles
+    helped = True
+
+
 class ScratchCursor(psycopg.Cursor[Any]):
-    """Executes migrations' text through `rewrite_extensions`."""
+    """Executes migrations' text, made to run there: extensions without a superuser, roles only once per server."""
 
     def execute(self, query: Any, params: Any = None, **kwargs: Any) -> "ScratchCursor":
-        if isinstance(query, str) and params is None:
-            query = rewrite_extensions(query)
-        return super().execute(query, params, **kwargs)
+        connection = self.connection
+        if not isinstance(query, str) or params is not None or not isinstance(connection, ScratchConnection):
+            return super().execute(query, params, **kwargs)
+        query = connection.made_roles.without_others(connection, query)
+        super().execute(rewrite_extensions(query) if connection.helped else query, **kwargs)
+        connection.made_roles.note(connection, query)
+        return self
 
 
 def rewrite_extensions(sql: str) -> str:

@@ -1,0 +1,55 @@
+"""Roles that migrations make belong to the server, and a history is replayed in several databases of it: only the first replay makes them.
+
+In the others, CREATE ROLE (USER, GROUP) of such a role is left out, as nothing in a database depends on who made it.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+_MENTION = re.compile(r"\bcreate\s+(?:role|user|group)\b", re.IGNORECASE)
+_THERE = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = ANY (%s)"
+
+
+class MadeRoles:
+    """Which database's replay made which role; of one pool."""
+
+    def __init__(self) -> None:
+        self._makers: dict[str, str] = {}
+
+    def without_others(self, connection: psycopg.Connection[Any], sql: str) -> str:
+        """`sql` without CREATE ROLE for the roles that the replay in another database made, and that are still there."""
+        if not self._makers or not _MENTION.search(sql) or connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+            return sql
+        database = connection.info.dbname
+        others = [(n, start, end) for n, start, end in _creates(sql) if self._makers.get(n, database) != database]
+        with psycopg.Cursor(connection) as cursor:
+            there = {name for (name,) in cursor.execute(_THERE, [[n for n, _, _ in others]]).fetchall()} if others else set()
+        for name, start, end in reversed(others):
+            if name in there:
+                sql = sql[:start] + re.sub(r"[^\n]", " ", sql[start:end]) + sql[end:]
+        return sql
+
+    def note(self, connection: psycopg.Connection[Any], sql: str) -> None:
+        """The text was run in this connection's database."""
+        if _MENTION.search(sql):
+            for name, _, _ in _creates(sql):
+                self._makers[name] = connection.info.dbname
+
+
+def _creates(sql: str) -> Iterator[tuple[str, int, int]]:
+    """(role, start, end) of each CREATE ROLE; nothing where the text does not parse."""
+    from pglast import parse_sql
+    from pglast import split as slices
+    from pglast.parser import ParseError
+
+    try:
+        spans = slices(sql, with_parser=True, only_slices=True)
+        nodes: list[Any] = [raw.stmt for raw in parse_sql(sql)]
+    except ParseError:
+        return
+    for span, node in zip(spans, nodes, strict=True):
+        if type(node).__name__ == "CreateRoleStmt":
+            yield node.role, span.start, span.stop
