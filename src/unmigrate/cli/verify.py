@@ -101,7 +101,8 @@ def _history(at: options.Where, target: "Target", live: "Catalog") -> Section:
     from unmigrate.cli import planning
     from unmigrate.errors import EnvironmentProblem
     from unmigrate.inverse.replay import ReplayError
-    from unmigrate.verify.live import live_differences, replay_history
+    from unmigrate.prove.beginning import replayed
+    from unmigrate.verify.live import live_differences
 
     section = Section("history", "database and history")
     if target.failed:
@@ -111,14 +112,14 @@ def _history(at: options.Where, target: "Target", live: "Catalog") -> Section:
         fit = planning.guard(target, None, strict=False)
         with (
             render.waiting("replaying the history on scratch"),
-            planning.scratch(at, migrations, target.major, fit, schema=target.url.schema, target=target) as work,
+            planning.scratch(at, migrations, target.major, fit, schema=target.url.schema, target=target, persistent=True) as work,
         ):
             if work.pool.server.major != target.major:
                 section.notes.append(f"replayed on PostgreSQL {work.pool.server.major}, the database is {target.major}: wording may differ")
             section.notes += work.remarks(m.sql for m in migrations)
-            replayed = replay_history(work, migrations)
-            section.differences = live_differences(replayed.catalog, live, replayed.connection)
-            replayed.connection.close()
+            history = replayed(work, migrations)
+            section.differences = live_differences(history.observer.catalog, live, history.connection)
+            history.connection.close()
     except UnmigrateError as error:
         section.skipped, section.problem = str(error), error
     except ReplayError as error:

@@ -26,7 +26,7 @@ class AuditCache:
     def __init__(self, work: Workspace, migrations: Sequence[Migration], *, rows: bool) -> None:
         self._work = work
         self._rows = rows
-        chain = template_key(work.pool.server, [__version__, _code(), work.schema, work.setup, str(rows), str(work.pool.trusted)])
+        chain = template_key(work.pool.server, [__version__, code_digest(), work.schema, work.setup, str(rows), str(work.pool.trusted)])
         self._keys = [chain]
         for migration in migrations:
             text = f"{self._keys[-1]} {migration.name} {migration.checksum} {migration.down_sql}"
@@ -73,7 +73,7 @@ class AuditCache:
         return f"{half} {self._keys[count]}"
 
 
-def _code() -> str:
+def code_digest() -> str:
     """A digest of this package's own code: a verdict is only as good as the code that gave it."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.parent.rglob("*.py")):

@@ -5,8 +5,7 @@ settings, default privileges); schemas that the history does not know. A differe
 has it, is settled by loading the history's own text once more on scratch.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -16,36 +15,11 @@ from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.read import read_catalog
-from unmigrate.inverse.replay import ReplayError
-from unmigrate.prisma.migrations import Migration
-from unmigrate.prove.history import History
 from unmigrate.prove.schema import Difference, differences
-from unmigrate.prove.workspace import Workspace
 from unmigrate.verify.observed import unquoted
 
 OPERATORS = frozenset({"extension", "publication", "event trigger", "default privileges", "setting"})
 _RELOADED = frozenset({"constraint", "index", "view", "materialized view", "policy", "trigger", "column"})
-
-
-@dataclass(slots=True)
-class Replayed:
-    """The history on scratch: its catalog, and the connection to ask further. Close it."""
-
-    connection: psycopg.Connection[Any]
-    catalog: Catalog
-
-
-def replay_history(work: Workspace, migrations: Iterable[Migration]) -> Replayed:
-    """Apply all migrations on scratch. Raises ReplayError naming the one that fails."""
-    connection = work.fresh()
-    history = History(connection)
-    for migration in migrations:
-        try:
-            history.skip(migration)
-        except ReplayError as error:
-            connection.close()
-            raise ReplayError(f"{migration.name}: {error}", error.sqlstate) from error
-    return Replayed(connection, history.observer.catalog)
 
 
 def live_differences(expected: Catalog, live: Catalog, scratch: psycopg.Connection[Any] | None = None) -> tuple[str, ...]:
