@@ -86,6 +86,31 @@ def test_a_down_sql_that_proves_better_is_used(work: Workspace) -> None:
     assert (proof.source, proof.outcome.verdict) == ("hand-written", "exact")  # ours is only column-order
 
 
+@pytest.mark.parametrize(
+    ("down", "verdict", "reason"),
+    [
+        ("BEGIN; DROP INDEX i; COMMIT; begin; DROP TABLE extra; end;", "exact", ""),
+        ("START TRANSACTION; DROP TABLE extra; COMMIT", "exact", ""),
+        ("BEGIN; SAVEPOINT a; DROP TABLE extra; COMMIT", "refused", "it has SAVEPOINT a; write it for one transaction"),
+        ("BEGIN; DROP TABLE extra", "refused", "its BEGIN and COMMIT do not pair; write it for one transaction"),
+        ("COMMIT; DROP TABLE extra; BEGIN", "refused", "do not pair"),
+        ("DROP TABLE extra; ROLLBACK", "refused", "it has ROLLBACK; write it"),
+        ("BEGIN; SELECT 1; COMMIT AND CHAIN; DROP TABLE extra; COMMIT", "refused", "it has COMMIT AND CHAIN; write it"),
+        ("PREPARE TRANSACTION 'x'; DROP TABLE extra", "refused", "it has PREPARE TRANSACTION 'x'; write it"),
+        ("DROP INDEX CONCURRENTLY i; DROP TABLE extra", "refused", "; write it for one transaction"),
+        ("VACUUM; DROP TABLE extra", "refused", "; write it for one transaction"),
+        ("DO $$ BEGIN DROP TABLE extra; COMMIT; END $$", "refused", "invalid transaction termination"),
+        ("BEGIN; DROP TABEL extra; COMMIT", "refused", "it does not parse: syntax error"),
+    ],
+)  # fmt: skip
+def test_a_down_sql_with_transactions_of_its_own(work: Workspace, down: str, verdict: str, reason: str) -> None:
+    proof = prove(work, "CREATE TABLE extra (id int); CREATE INDEX i ON extra (id)", down)
+    assert proof.handwritten is not None
+    assert proof.handwritten.verdict == verdict
+    assert reason in proof.handwritten.reason
+    assert [reason in note and "its down.sql is not used" in note for note in proof.notes] == [True] * (verdict == "refused")
+
+
 def test_a_dropped_operator_is_refused_with_its_reason(work: Workspace) -> None:
     history = History(work.fresh())
     create = "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)"

@@ -46,6 +46,8 @@ def command(
             if down_dir and entry.down is not None:
                 (down_dir / f"{entry.name}.sql").write_text(entry.down, encoding="utf-8")
             click.echo(_line(entry.report))
+            if (written := entry.report["hand_written"]) and written["verdict"] == "refused":
+                click.echo(f"    its down.sql is not used: {written['reason']}")
         server = {
             "label": work.pool.server.label,
             "version": work.pool.server.version,

@@ -19,7 +19,6 @@ def command(name: str | None, last: int | None, to: str | None, out: Path | None
     import json
 
     from unmigrate.cli.target import load
-    from unmigrate.errors import RefusedError
     from unmigrate.plan.build import chosen
     from unmigrate.plan.script import as_script
 
@@ -28,9 +27,7 @@ def command(name: str | None, last: int | None, to: str | None, out: Path | None
     count = chosen(migrations, [m.name for m in migrations], name, last, to)
     plan = planning.make_plan(at, list(migrations), count, schema=project.schema_name, major=None, strict=False, rows=True)
     if not plan.proved:
-        refused = next(v for v in plan.verdicts if v.schema == "refused")
-        remedy = f"write {refused.migration}/down.sql yourself: it is proved, and used when it proves better"
-        raise RefusedError(f"no way back of {refused.migration} is proved: {refused.reason}", code="unproved", remedy=remedy)
+        raise planning.unproved(plan)
     text = json.dumps({"sql": as_script(plan), "plan": plan.to_json()}, indent=1) if as_json else as_script(plan)
     if out:
         out.write_text(text, encoding="utf-8")

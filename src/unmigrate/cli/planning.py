@@ -113,6 +113,16 @@ def choose(target: Target, name: str | None, last: int | None, to: str | None) -
     return count
 
 
+def unproved(plan: Plan) -> RefusedError:
+    """What to say of a plan that is not proved: why, and what a person can do."""
+    refused = next(v for v in plan.verdicts if v.schema == "refused")
+    note = next((n for n in plan.notes if n.startswith(f"{refused.migration}: its down.sql is not used")), "")
+    remedy = f"put a down.sql beside {refused.migration}/migration.sql: it is proved, and used when it proves better; or restore a snapshot"
+    if note:
+        remedy = f"correct its down.sql: {note.partition('not used: ')[2]}"
+    return RefusedError(f"no way back of {refused.migration} is proved: {refused.reason}", code="unproved", remedy=remedy)
+
+
 def make_failed_plan(at: Where, target: Target, name: str | None) -> Plan:
     """The plan for a failed migration; it comes before anything else can be rolled back."""
     from unmigrate.catalog.read import read_catalog

@@ -38,6 +38,8 @@ def command(name: str | None, last: int | None, to: str | None, down_file: Path 
             click.echo(f"{verdict.migration}: schema {render.styled(verdict.schema)}, data {render.styled(verdict.data)}{reason}")
             for line in (*(f"loses {lost}" for lost in verdict.lost), *(f"not covered: {gap}" for gap in verdict.not_covered)):
                 click.echo(f"  {line}")
+        for note in plan.notes:
+            click.echo(f"note: {note}")
     if not plan.proved:
         return 3
     return 0 if all(v.data == "lossless" for v in plan.verdicts) else 1

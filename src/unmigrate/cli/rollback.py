@@ -86,16 +86,13 @@ def _make(at: options.Where, target: Any, name: str | None, last: int | None, to
 
 def _execute(target: Any, plan: Any, flags: dict[str, Any], as_json: bool) -> int:
     from unmigrate.cli.show_plan import show
-    from unmigrate.errors import RefusedError
     from unmigrate.execute.rollback import execute, inspect
 
     inspected = inspect(target.connection, plan)
     if not as_json:
         show(inspected, statements=not flags["yes"])
     if not plan.proved:
-        refused = next(v for v in plan.verdicts if v.schema == "refused")
-        remedy = f"put a down.sql beside {refused.migration}/migration.sql: it is proved and used; or restore a snapshot"
-        raise RefusedError(f"no way back of {refused.migration} is proved: {refused.reason}", code="unproved", remedy=remedy)
+        raise planning.unproved(plan)
     if not (flags["yes"] or flags["dry_run"]) and not _confirmed(target, plan):
         raise click.Abort
     outcome = execute(

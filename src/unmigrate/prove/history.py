@@ -18,6 +18,7 @@ from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.attempt import Attempt, attempt
 from unmigrate.sql import script
 
+IN_BLOCK = "cannot run inside a transaction block"
 RANK = {"refused": 0, "column-order": 1, "equivalent": 2, "exact": 3}
 
 
@@ -95,15 +96,21 @@ class History:
             if RANK[handwritten.verdict] > RANK[outcome.verdict]:
                 source, steps, outcome = "hand-written", text, handwritten
         self.connection.execute("COMMIT")
+        notes = self.observer.notes(delta)
+        if handwritten is not None and handwritten.verdict == "refused":
+            notes += (f"{migration.name}: its down.sql is not used: {handwritten.reason}",)
         kept = tuple(steps) if outcome.verdict != "refused" else ()
-        return SchemaProof(migration, applied.mode, delta, outcome, source, kept, handwritten, self.observer.notes(delta))
+        return SchemaProof(migration, applied.mode, delta, outcome, source, kept, handwritten, notes)
 
     def _handwritten(self, down_sql: str, delta: Delta) -> tuple[list[InverseStep], Attempt]:
-        """Try a down.sql; its BEGIN and COMMIT are ours."""
+        """Try a down.sql; its BEGIN and COMMIT are ours: on the target it runs in one transaction, together with the ledger."""
         text = script.without_control(down_sql)
         if text is None:
-            return [], Attempt("refused", "down.sql manages transactions in a way that cannot be proved")
-        return [InverseStep(text, "script", "down.sql", frozenset())], attempt(self.connection, self.observer, delta, [text])
+            return [], Attempt("refused", script.why_not_one_transaction(down_sql))
+        outcome = attempt(self.connection, self.observer, delta, [text])
+        if outcome.verdict == "refused" and IN_BLOCK in outcome.reason:
+            outcome = Attempt("refused", f"{outcome.reason}; {script.ONE_TRANSACTION}")
+        return [InverseStep(text, "script", "down.sql", frozenset())], outcome
 
     def _net(self, delta: Delta) -> tuple[list[InverseStep], Attempt]:
         try:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-BEGIN, COMMIT, ROLLBACK = "begin", "commit", "rollback"
-_CONTROL_WORDS = re.compile(r"\b(begin|commit|rollback|start\s+transaction|end|savepoint|abort)\b", re.IGNORECASE)
+BEGIN, COMMIT, ROLLBACK, OTHER = "begin", "commit", "rollback", "other"
+ONE_TRANSACTION = "write it for one transaction, as it runs together with the ledger's correction: leave that out"
+_CONTROL_WORDS = re.compile(r"\b(begin|commit|rollback|start\s+transaction|end|savepoint|abort|prepare\s+transaction)\b", re.IGNORECASE)
 # TransactionStmtKind of PostgreSQL's parser
 _KINDS = {0: BEGIN, 1: BEGIN, 2: COMMIT, 3: ROLLBACK}
 
@@ -46,13 +47,26 @@ def split(sql: str) -> tuple[Statement, ...]:
 
 def _statement(sql: str, span: slice, node: Any) -> Statement:
     name = type(node).__name__
-    control = _KINDS.get(int(node.kind), "savepoint") if name == "TransactionStmt" else ""
+    control = ""
+    if name == "TransactionStmt":
+        control = OTHER if node.chain else _KINDS.get(int(node.kind), OTHER)
     return Statement(sql[span], span.start, span.stop, name, control)
 
 
 def has_control(sql: str) -> bool:
     """Whether the script may contain transaction control (cheap: words only, comments and strings count)."""
     return bool(_CONTROL_WORDS.search(sql))
+
+
+def why_not_one_transaction(sql: str) -> str:
+    """Why `without_control` gives None."""
+    try:
+        controls = [s for s in split(sql) if s.control]
+    except ScriptError as error:
+        return f"it does not parse: {error}"
+    other = next((s for s in controls if s.control not in (BEGIN, COMMIT)), None)
+    what = f"it has {' '.join(other.text.split())[:60]}" if other else "its BEGIN and COMMIT do not pair"
+    return f"{what}; {ONE_TRANSACTION}"
 
 
 def without_control(sql: str) -> str | None:
