@@ -34,13 +34,13 @@ def command(
     """
     from unmigrate.cli.show_plan import show
 
-    plan = _plan(options.where(rest), name, last, to, concurrently, planning.parse_fill(fill))
+    plan, remarks = _plan(options.where(rest), name, last, to, concurrently, planning.parse_fill(fill))
     if out:
         out.write_text(json.dumps(plan.to_json(), indent=1), encoding="utf-8")
     if as_json:
         render.print_json(plan.to_json())
     else:
-        show(plan)
+        show(plan, remarks)
     return 0 if plan.proved and not plan.blockers and all(v.data == "lossless" for v in plan.verdicts) else 1
 
 
@@ -51,10 +51,12 @@ def _plan(at: options.Where, name: str | None, last: int | None, to: str | None,
     project, migrations = load(at)
     if project.url is None:
         count = chosen(migrations, [m.name for m in migrations], name, last, to)
-        return planning.make_plan(
+        plan = planning.make_plan(
             at, list(migrations), count, schema=project.schema_name, major=None, strict=False, concurrently=concurrently, fill=fill
         )
+        return plan, ()
     from unmigrate.execute.rollback import inspect
+    from unmigrate.park.publications import remarks
 
     with open_target(at) as target:
         count = planning.choose(target, name, last, to)
@@ -62,4 +64,4 @@ def _plan(at: options.Where, name: str | None, last: int | None, to: str | None,
             at, target.history(), count, schema=target.url.schema, major=target.major, strict=False, concurrently=concurrently,
             fill=fill, target=target,
         )  # fmt: skip
-        return inspect(target.connection, plan)
+        return inspect(target.connection, plan), remarks(target.connection)

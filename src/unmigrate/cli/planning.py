@@ -43,9 +43,9 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """A plan for the last `count` of these applied migrations. strict: the proof must run on the target's major version."""
     fit = guard(target, major, strict=strict)
-    with render.waiting("starting scratch"), scratch(at, migrations, major, fit, schema=schema, target=target) as work:
+    with render.waiting("starting scratch") as tell, scratch(at, migrations, major, fit, schema=schema, target=target) as work:
         request = Request(migrations, count, rows=rows, concurrently=concurrently, fill=fill)
-        return build(work, request, render.say_to_people)
+        return build(work, request, tell)
 
 
 @contextmanager
@@ -137,5 +137,8 @@ def make_failed_plan(at: Where, target: Target, name: str | None) -> Plan:
         raise RefusedError(message, code="ahead", remedy="check out the commit that was deployed")
     history = target.history()
     fit = guard(target, target.major, strict=True)
-    with scratch(at, [*history, migration], target.major, fit, schema=target.url.schema, target=target) as work:
+    with (
+        render.waiting("looking how far it got, on scratch"),
+        scratch(at, [*history, migration], target.major, fit, schema=target.url.schema, target=target) as work,
+    ):
         return build_failed(work, history, migration, read_catalog(target.connection))

@@ -1,8 +1,10 @@
 """How things look: errors, colour only on a terminal, progress only for people."""
 
 import json
+import shutil
 import sys
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +14,7 @@ from unmigrate.errors import UnmigrateError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
 
 T = TypeVar("T")
 STYLE = {
@@ -20,11 +23,26 @@ STYLE = {
 }  # fmt: skip
 
 
+_spinning: "list[Status]" = []
+
+
 def show_error(error: UnmigrateError) -> None:
     """One line of what is wrong, one of what to do."""
-    click.echo(f"{click.style('error', fg='red', bold=True)} [{error.code}]: {error}", err=True)
+    paragraph(
+        f"error [{error.code}]: {error}", 0, err=True, first=lambda s: s.replace("error", click.style("error", fg="red", bold=True), 1)
+    )
     if error.remedy:
-        click.echo(f"  {click.style('what to do', bold=True)}: {error.remedy}", err=True)
+        paragraph(
+            f"what to do: {error.remedy}", 2, err=True, first=lambda s: s.replace("what to do", click.style("what to do", bold=True), 1)
+        )
+
+
+def paragraph(text: str, indent: int = 2, *, err: bool = False, first: Callable[[str], str] = str) -> None:
+    """One line, wrapped between words on a terminal, what follows set in. first: how to style the first line."""
+    width = shutil.get_terminal_size().columns if (sys.stderr if err else sys.stdout).isatty() else 1_000_000
+    pad = " " * indent
+    lines = textwrap.wrap(text, width, initial_indent=pad, subsequent_indent=f"{pad}  ", break_long_words=False, break_on_hyphens=False)
+    click.echo("\n".join([first(lines[0]), *lines[1:]]) if lines else "", err=err)
 
 
 def styled(word: str) -> str:
@@ -43,13 +61,10 @@ def console() -> "Console":
 
 def say(message: str) -> None:
     """A remark for a person, away from the output that programs read."""
-    click.echo(message, err=True)
-
-
-def say_to_people(message: str) -> None:
-    """A remark only when a person watches."""
-    if sys.stderr.isatty():
-        say(message)
+    if _spinning:
+        _spinning[-1].console.print(message, markup=False, highlight=False)
+    else:
+        click.echo(message, err=True)
 
 
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
@@ -68,12 +83,17 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
 
 
 @contextmanager
-def waiting(label: str) -> Iterator[None]:
-    """A spinner on stderr when a person watches."""
+def waiting(label: str) -> Iterator[Callable[[str], None]]:
+    """A spinner on stderr when a person watches; gives what changes its label."""
     if not sys.stderr.isatty():
-        yield
+        yield lambda text: None
         return
     from rich.console import Console
+    from rich.markup import escape
 
-    with Console(stderr=True).status(label):
-        yield
+    with Console(stderr=True).status(escape(label)) as status:
+        _spinning.append(status)
+        try:
+            yield lambda text: status.update(escape(text))
+        finally:
+            _spinning.remove(status)

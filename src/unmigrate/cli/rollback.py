@@ -16,6 +16,7 @@ from unmigrate.cli import options, planning, render
 @click.option("--yes", is_flag=True, help="Do not ask. Never implies --accept-loss.")
 @click.option("--accept-loss", is_flag=True, help="Go on although something is lost; it is copied to the vault first.")
 @click.option("--dry-run", is_flag=True, help="Do everything but the switch.")
+@click.option("--verbose", is_flag=True, help="Show the whole plan before asking: each statement beside what it undoes, options.")
 @click.option("--lock-timeout", type=int, default=200, metavar="MS", help="Wait this long for locks per try. Default: 200.")
 @click.option("--max-lock", type=float, default=5.0, metavar="SECONDS", help="Refuse when locks would be held longer. Default: 5.")
 @click.option("--concurrently", is_flag=True, help="Build returning indexes outside the switch, without blocking writers.")
@@ -31,7 +32,7 @@ def command(name: str | None, last: int | None, to: str | None, plan_file: Path 
     """
     from unmigrate.cli.target import open_target
 
-    flags = {k: rest.pop(k) for k in ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock", "concurrently", "fill")}
+    flags = {k: rest.pop(k) for k in ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock", "concurrently", "fill", "verbose")}
     at = options.where(rest)
     with open_target(at) as target:
         if (unfinished := _resume(target, dry_run=flags["dry_run"])) is not None:
@@ -85,14 +86,18 @@ def _make(at: options.Where, target: Any, name: str | None, last: int | None, to
 
 
 def _execute(target: Any, plan: Any, flags: dict[str, Any], as_json: bool) -> int:
-    from unmigrate.cli.show_plan import show
+    from unmigrate.cli.show_plan import show, show_brief
+    from unmigrate.execute.refuse import refuse_counted
     from unmigrate.execute.rollback import execute, inspect
+    from unmigrate.park.publications import remarks
 
     inspected = inspect(target.connection, plan)
     if not as_json:
-        show(inspected, statements=not flags["yes"])
+        (show if flags["verbose"] else show_brief)(inspected, remarks(target.connection))
     if not plan.proved:
         raise planning.unproved(plan)
+    if not (flags["yes"] or flags["dry_run"]):
+        refuse_counted(inspected, accept_loss=flags["accept_loss"], max_lock_seconds=flags["max_lock"])  # rather now than after a "yes"
     if not (flags["yes"] or flags["dry_run"]) and not _confirmed(target, plan):
         raise click.Abort
     outcome = execute(

@@ -1,12 +1,16 @@
 """A plan for people."""
 
+from collections.abc import Iterable
+
 import click
 
-from unmigrate.cli.render import console, styled
+from unmigrate.cli.render import console, paragraph, styled
 from unmigrate.plan.model import Plan
 
+BRIEF = 8  # so many lines of a list before "and N more"
 
-def show(plan: Plan, *, statements: bool = True) -> None:
+
+def show(plan: Plan, remarks: Iterable[str] = (), *, statements: bool = True) -> None:
     """Verdicts, what undoes what (unless it was seen already), losses, blockers, locks, options."""
     click.echo(f"Plan {click.style(plan.id, bold=True)} on PostgreSQL {plan.server_major}: undo {', '.join(plan.migrations)}\n")
     for verdict in plan.verdicts:
@@ -17,6 +21,60 @@ def show(plan: Plan, *, statements: bool = True) -> None:
     if statements:
         _show_statements(plan)
     _lists(plan)
+    for remark in remarks:
+        click.echo()
+        paragraph(f"note: {remark}", indent=0)
+
+
+def show_brief(plan: Plan, remarks: Iterable[str] = ()) -> None:
+    """What must be known before saying yes: what is undone, what is lost, what blocks, how long locks are held."""
+    click.echo(f"To undo, on PostgreSQL {plan.server_major}:\n")
+    for verdict in plan.verdicts:
+        click.echo(f"  {verdict.migration}: schema {styled(verdict.schema)}, data {styled(verdict.data)}")
+        for remark in (verdict.reason, *(f"not covered: {gap}" for gap in verdict.not_covered)):
+            if remark:
+                paragraph(remark, indent=4)
+    _brief_losses(plan)
+    if plan.blockers:
+        _blockers(plan)
+    _brief_locks(plan)
+    for note in (*plan.notes, *remarks):
+        click.echo()
+        paragraph(f"note: {note}", indent=0)
+    count = len(plan.steps)
+    click.echo(f"\n{count} statement{'' if count == 1 else 's'}: --verbose, or unmigrate plan, shows each beside what it undoes.")
+
+
+def _brief_losses(plan: Plan) -> None:
+    """What the way back takes goes to the vault; what the migration had destroyed stays away."""
+    taken = [loss for loss in plan.losses if loss.kind.startswith("added") and loss.rows != 0]
+    taken.sort(key=lambda loss: -loss.rows if loss.rows is not None else float("-inf"))  # the most first; uncounted ones may be many
+    gone = [loss for loss in plan.losses if not loss.kind.startswith("added")]
+    empty = sum(loss.kind.startswith("added") and loss.rows == 0 for loss in plan.losses)
+    if not taken and not gone:
+        told = "1 added table or column is" if empty == 1 else f"{empty} added tables or columns are"
+        click.echo("\nNothing is lost" + (f" ({told} still empty)." if empty else "."))
+        return
+    if taken:
+        click.echo(click.style("\nTaken away, and copied to the vault", bold=True))
+        _some([f"{loss.object}{'' if loss.rows is None else f' ({loss.rows} rows)'}" for loss in taken])
+    if gone:
+        click.echo(click.style("\nDoes not come back, as the migration destroyed or changed it", bold=True))
+        _some([f"{loss.object}: {loss.reason}" for loss in gone])
+
+
+def _brief_locks(plan: Plan) -> None:
+    total = sum(lock.seconds or 0 for lock in plan.locks)
+    click.echo(click.style("\nLocks", bold=True) + f" for about {total:.2f} s" * any(lock.seconds is not None for lock in plan.locks))
+    order = sorted(plan.locks, key=lambda lock: -(lock.seconds or 0))
+    _some([f"{k.table}: {k.mode}" + ("" if k.work == "metadata" else f", {k.work}, {k.seconds or 0:.2f} s") for k in order] or ["none"])
+
+
+def _some(lines: list[str]) -> None:
+    for line in lines[:BRIEF]:
+        paragraph(line)
+    if len(lines) > BRIEF:
+        click.echo(f"  and {len(lines) - BRIEF} more")
 
 
 def _show_statements(plan: Plan) -> None:
@@ -44,6 +102,17 @@ def _short(sql: str) -> str:
     return escape(text)
 
 
+def _blockers(plan: Plan) -> None:
+    click.echo(click.style("\nRows that block", bold=True, fg="red"))
+    for blocker in plan.blockers:
+        rows = "an unknown number of" if blocker.rows < 0 else blocker.rows
+        paragraph(f"{blocker.object}: {rows} rows: {blocker.reason}")
+        for sample in blocker.samples:
+            paragraph(f"e.g. {sample}", indent=4)
+        for way in blocker.ways_out:
+            paragraph(f"way out: {way}", indent=4)
+
+
 def _lists(plan: Plan) -> None:
     if plan.losses:
         click.echo(click.style("\nLosses", bold=True))
@@ -53,13 +122,7 @@ def _lists(plan: Plan) -> None:
     else:
         click.echo("\nNothing is lost.")
     if plan.blockers:
-        click.echo(click.style("\nRows that block", bold=True, fg="red"))
-        for blocker in plan.blockers:
-            click.echo(f"  {blocker.object}: {blocker.rows} rows: {blocker.reason}")
-            for sample in blocker.samples:
-                click.echo(f"    e.g. {sample}")
-            for way in blocker.ways_out:
-                click.echo(f"    way out: {way}")
+        _blockers(plan)
     if plan.locks:
         click.echo(click.style("\nLocks", bold=True))
         for lock in plan.locks:

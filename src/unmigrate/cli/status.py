@@ -17,6 +17,7 @@ def command(as_json: bool, **rest: Any) -> int:
     """
     from unmigrate.cli.target import open_target
     from unmigrate.execute.rollback import history, pending
+    from unmigrate.park import publications
     from unmigrate.prisma.ledger import predict_status
 
     with open_target(options.where(rest)) as target:
@@ -29,6 +30,7 @@ def command(as_json: bool, **rest: Any) -> int:
             for s in target.states
             if s.state == "pending" and s.name in undone
         ]
+        notes = publications.remarks(target.connection)
     if as_json:
         render.print_json({
             "migrations": [
@@ -36,9 +38,10 @@ def command(as_json: bool, **rest: Any) -> int:
             ],
             "prisma_migrate_status": {"exit_code": prediction.exit_code, "says": prediction.text},
             "operations": [o.to_json() for o in operations], "unfinished": [o.to_json() for o in unfinished], "remarks": remarks,
+            "notes": notes,
         })  # fmt: skip
     else:
-        _show(target, prediction, operations, unfinished, remarks)
+        _show(target, prediction, operations, unfinished, [*remarks, *(f"note: {n}" for n in notes)])
     return 1 if remarks or unfinished or prediction.exit_code else 0
 
 

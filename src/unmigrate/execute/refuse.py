@@ -79,6 +79,14 @@ def refuse_drift(connection: psycopg.Connection[Any], plan: Plan, prepared: Coll
     return live
 
 
+def refuse_counted(plan: Plan, *, accept_loss: bool, max_lock_seconds: float) -> None:
+    """Raise RefusedError for what an inspected plan already says: rows that block, losses not consented to, locks held too long."""
+    refuse_blocked(plan.blockers)
+    if not accept_loss:
+        refuse_loss(plan.losses)
+    refuse_long_locks(plan, max_lock_seconds)
+
+
 def refuse_blocked(blockers: Collection[Blocker]) -> None:
     """Raise RefusedError for rows that block, with the first ones and their ways out."""
     if not blockers:

@@ -14,6 +14,7 @@ import psycopg
 
 from unmigrate.catalog.sqltext import ident, literal
 from unmigrate.errors import EnvironmentProblem, RefusedError
+from unmigrate.park.publications import identify
 
 VAULT_VERSION = 1
 SCHEMA = "unmigrate"
@@ -139,7 +140,11 @@ def grant_create(connection: psycopg.Connection[Any]) -> str:
 
 
 def seal(connection: psycopg.Connection[Any], schema: str) -> None:
-    """Take everything in a schema of the vault from everybody but its owner: default privileges may have given it away."""
+    """Take everything in a schema of the vault from everybody but its owner: default privileges may have given it away.
+
+    Its tables get a replica identity too, without which a publication FOR ALL TABLES forbids changes.
+    """
+    identify(connection, schema)
     connection.execute(f"REVOKE ALL ON SCHEMA {ident(schema)} FROM PUBLIC")
     for what, public, role in connection.execute(_GRANTED, {"schema": schema}).fetchall():
         connection.execute(f"REVOKE ALL ON {what} FROM {'PUBLIC' if public else ident(role)}")
