@@ -39,7 +39,10 @@ left join pg_publication_rel y on d.classid = 'pg_publication_rel'::regclass and
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What happened between two states of one database, by identity. `keys`: objects created, dropped or touched."""
+    """What happened between two states of one database, by identity. `keys`: objects created, dropped or touched.
+
+    Lists are in the keys' order, the same in every process: plans are made from them, and have a content hash.
+    """
 
     before: Catalog
     after: Catalog
@@ -53,16 +56,20 @@ class Delta:
 
     @property
     def created(self) -> list[Object]:
-        return [self.after.objects[k] for k in self.keys if k in self.after.objects and k not in self.before.objects]
+        return [self.after.objects[k] for k in sorted(self.keys) if k in self.after.objects and k not in self.before.objects]
 
     @property
     def dropped(self) -> list[Object]:
-        return [self.before.objects[k] for k in self.keys if k in self.before.objects and k not in self.after.objects]
+        return [self.before.objects[k] for k in sorted(self.keys) if k in self.before.objects and k not in self.after.objects]
 
     @property
     def altered(self) -> list[tuple[Object, Object]]:
         """(before, after) of the objects that are still there and really differ."""
-        pairs = [(self.before.objects[k], self.after.objects[k]) for k in self.keys if k in self.before.objects and k in self.after.objects]
+        pairs = [
+            (self.before.objects[k], self.after.objects[k])
+            for k in sorted(self.keys)
+            if k in self.before.objects and k in self.after.objects
+        ]
         return [(old, new) for old, new in pairs if old.changes(new)]
 
 

@@ -16,11 +16,15 @@ from unmigrate.cli import options, planning, render
 @click.option("--schema", default=None, metavar="NAME", help="The URL's ?schema=. Default: public.")
 @click.option("--rows/--no-rows", default=True, help="Prove the data half too, on generated rows.")
 @click.option("--cache/--no-cache", "use_cache", default=True, help="Use what an earlier run proved of the same beginning.")
+@click.option("--dump", is_flag=True, help="Ask pg_dump too, before and after every way back: about ten times as long.")
+@click.option(
+    "--dump-sample", is_flag=True, help="The same for the first migration with each kind of statement, and every 25th: twice as long."
+)
 @options.replay_options
 @options.where_options
 def command(
     migrations_dir: Path | None, down_dir: Path | None, json_file: Path | None, schema: str | None,
-    rows: bool, use_cache: bool, **rest: Any,
+    rows: bool, use_cache: bool, dump: bool, dump_sample: bool, **rest: Any,
 ) -> int:  # fmt: skip
     """Prove the way back of every migration of a history, on a scratch server. Changes nothing else.
 
@@ -29,8 +33,10 @@ def command(
     from unmigrate.prisma.migrations import read_migrations
     from unmigrate.prove.audit import audit
     from unmigrate.prove.cache import AuditCache
+    from unmigrate.prove.witness import DumpWitness
 
     at = options.where(rest)
+    use_cache = use_cache and not (dump or dump_sample)
     if migrations_dir is None:
         project = options.load_project(at)
         migrations_dir, schema = project.migrations_dir, schema or project.schema_name
@@ -41,13 +47,18 @@ def command(
     entries = []
     with planning.scratch(at, migrations, None, schema=schema or "public", persistent=use_cache) as work:
         cache = AuditCache(work, migrations, rows=rows) if use_cache and work.pool.server.persistent else None
-        for entry in render.progress(audit(work, migrations, rows=rows, cache=cache), len(migrations), "auditing"):
+        witness = DumpWitness(work, sample=not dump) if dump or dump_sample else None
+        for entry in render.progress(audit(work, migrations, rows=rows, cache=cache, witness=witness), len(migrations), "auditing"):
             entries.append(entry)
             if down_dir and entry.down is not None:
                 (down_dir / f"{entry.name}.sql").write_text(entry.down, encoding="utf-8")
             click.echo(_line(entry.report))
             if (written := entry.report["hand_written"]) and written["verdict"] == "refused":
                 click.echo(f"    its down.sql is not used: {written['reason']}")
+        if witness:
+            witness.close()
+            if witness.stopped:
+                render.say(f"note: pg_dump was not asked from there on: {witness.stopped}")
         server = {
             "label": work.pool.server.label,
             "version": work.pool.server.version,

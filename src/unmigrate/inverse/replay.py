@@ -58,6 +58,13 @@ def apply(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> 
 
 def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> Applied:
     before = observer.catalog
+    mode = run(connection, sql)
+    observer.reset()
+    return Applied(mode, Delta.between(before, observer.catalog))
+
+
+def run(connection: psycopg.Connection[Any], sql: str) -> Mode:
+    """Run one migration for good, unobserved. Raises ReplayError."""
     mode: Mode = "committed"
     try:
         try:
@@ -75,8 +82,7 @@ def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sq
     if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         connection.execute("ROLLBACK")
         raise ReplayError("the file opens a transaction and never commits it: Prisma would report success and lose everything", None)
-    observer.reset()
-    return Applied(mode, Delta.between(before, observer.catalog))
+    return mode
 
 
 def _message(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.cache import AuditCache
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.rows import DataProof, RowsHistory
+from unmigrate.prove.witness import DumpWitness
 from unmigrate.prove.workspace import Workspace
 
 Proofs = Iterator[tuple[SchemaProof, DataProof | None]]
@@ -25,10 +26,12 @@ class Entry:
     down: str | None
 
 
-def audit(work: Workspace, migrations: Sequence[Migration], *, rows: bool, cache: AuditCache | None = None) -> Iterator[Entry]:
+def audit(
+    work: Workspace, migrations: Sequence[Migration], *, rows: bool, cache: AuditCache | None = None, witness: DumpWitness | None = None
+) -> Iterator[Entry]:
     """Prove every migration, in order. With rows, the data half follows the schema half on a database of its own.
 
-    With a cache, what an earlier run proved of the same beginning is taken from there.
+    With a cache, what an earlier run proved of the same beginning is taken from there. A witness must see the whole history: no cache then.
     """
     known = cache.load() if cache else []
     entries = [Entry(**entry) for entry in known]
@@ -39,7 +42,7 @@ def audit(work: Workspace, migrations: Sequence[Migration], *, rows: bool, cache
     history = History(cache.database("schema", len(entries)) if cache else work.fresh())
     data = RowsHistory(cache.database("rows", len(entries)) if cache else work.fresh()) if rows else None
     for proof, shown in _proofs(history, data, rest):
-        entries.append(_entry(proof, shown))
+        entries.append(_entry(*(witness.look(proof) if witness else (proof, False)), shown))
         yield entries[-1]
     if history.stopped:
         yield from _unreached(history.stopped, migrations[len(entries) :])
@@ -71,7 +74,7 @@ def _proofs(history: History, data: RowsHistory | None, migrations: Sequence[Mig
         yield item, data.prove(item)
 
 
-def _entry(proof: SchemaProof, data: DataProof | None) -> Entry:
+def _entry(proof: SchemaProof, dumped: bool, data: DataProof | None) -> Entry:
     outcome = proof.outcome
     plain: dict[str, Any] = {"verdict": "unknown", "lost": []}
     if data is not None:
@@ -80,7 +83,7 @@ def _entry(proof: SchemaProof, data: DataProof | None) -> Entry:
     written = proof.handwritten
     report = {
         "name": proof.migration.name,
-        "schema": {"verdict": outcome.verdict, "reason": outcome.reason, "source": proof.source, "mode": proof.mode},
+        "schema": {"verdict": outcome.verdict, "reason": outcome.reason, "source": proof.source, "mode": proof.mode, "dumped": dumped},
         "data": {"plain": plain, "guarded": {"verdict": "unknown", "lost": plain["lost"]}},
         "hand_written": {"verdict": written.verdict, "reason": written.reason} if written else None,
         "notes": list(proof.notes),
@@ -94,7 +97,7 @@ def _unreached(stopped: tuple[str, ReplayError], rest: Sequence[Migration]) -> I
     for migration in rest:
         why = f"does not replay on an empty database: {reason}" if migration.name == name else f"not reached: {name} does not replay"
         unknown: dict[str, Any] = {"verdict": "unknown", "lost": []}
-        schema = {"verdict": "refused", "reason": why, "source": None, "mode": None}
+        schema = {"verdict": "refused", "reason": why, "source": None, "mode": None, "dumped": False}
         schema |= {"remedy": reason.remedy} if migration.name == name else {}
         data = {"plain": unknown, "guarded": unknown}
         report = {"name": migration.name, "schema": schema, "data": data, "hand_written": None, "notes": [], "not_covered": ["everything"]}

@@ -49,7 +49,7 @@ def committed(work: Workspace, migrations: Sequence[Migration], count: int, proo
         work.pool.drop(database)
     exact = all(p.outcome.verdict == "exact" for p in proofs)
     settled = all(p.outcome.verdict != "equivalent" for p in proofs)
-    return "" if not settled or _statements(before, exact) == _statements(after, exact) else _first_difference(before, after)
+    return "" if not settled or statements(before, exact) == statements(after, exact) else first_difference(before, after)
 
 
 def _again(history: History, migrations: Sequence[Migration], up: Catalog) -> str:
@@ -71,14 +71,16 @@ def dump(work: Workspace, database: str) -> str:
     return result.stdout
 
 
-def _statements(text: str, exact: bool) -> list[str]:
+def statements(text: str, exact: bool) -> list[str]:
+    """What a dump says, to be compared; not exact: without the order of statements, nor of lines (columns) in one."""
     lines = [line for line in text.split("\n") if not _NOISE.match(line)]
     statements = [s.strip() for s in "\n".join(lines).split(";\n") if s.strip()]
     return statements if exact else sorted("\n".join(sorted(line.strip(" ,") for line in s.split("\n"))) for s in statements)
 
 
-def _first_difference(before: str, after: str) -> str:
-    missing = sorted(set(_statements(before, True)) - set(_statements(after, True)))
-    extra = sorted(set(_statements(after, True)) - set(_statements(before, True)))
+def first_difference(before: str, after: str) -> str:
+    """The first thing that is in one dump alone, in words."""
+    missing = sorted(set(statements(before, True)) - set(statements(after, True)))
+    extra = sorted(set(statements(after, True)) - set(statements(before, True)))
     shown = (missing or extra or ["the order of statements"])[0]
     return f"pg_dump sees a difference: {shown[:200]}"

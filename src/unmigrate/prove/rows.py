@@ -29,7 +29,7 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and n.nspname !~ '^(pg_|information_schema$|unmigrate)' and c.relname <> '_prisma_migrations'"""
 
 WRITTEN = """
-select format('%I.%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del from pg_stat_xact_user_tables
+select relid::int8, format('%I.%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del from pg_stat_xact_user_tables
 where n_tup_ins + n_tup_upd + n_tup_del > 0 and relname <> '_prisma_migrations' and schemaname !~ '^unmigrate'"""
 
 
@@ -63,7 +63,7 @@ class RowsHistory:
         self.connection = connection
         self._stopped = ""
         self._empty: dict[str, str] = {}
-        self._base: dict[str, int] = {}
+        self._base: dict[int, tuple[str, int]] = {}
 
     def begin(self) -> None:
         """Fill the tables of a database whose history was replayed without rows."""
@@ -93,7 +93,7 @@ class RowsHistory:
         if text is None:
             self.connection.execute("BEGIN")
         written = (
-            {name for name, count in self._counters().items() if count != self._base.get(name, 0)} - concerned
+            {name for oid, (name, count) in self._counters().items() if count != self._base.get(oid, ("", 0))[1]} - concerned
             if text is not None
             else set()
         )
@@ -171,9 +171,12 @@ class RowsHistory:
             for statement in script.split(sql):
                 self.connection.execute(statement.text)
 
-    def _counters(self) -> dict[str, int]:
-        """Rows written per table, by this backend, not yet reported: earlier transactions may be among them."""
-        return {name: int(count) for name, count in self.connection.execute(WRITTEN)}
+    def _counters(self) -> dict[int, tuple[str, int]]:
+        """Name and rows written per table, by this backend, not yet reported: earlier transactions may be among them.
+
+        By oid: what earlier ones wrote to a table that is renamed now is not the migration's.
+        """
+        return {oid: (name, int(count)) for oid, name, count in self.connection.execute(WRITTEN)}
 
     def _down(
         self, proof: SchemaProof, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]
