@@ -13,7 +13,7 @@ import psycopg
 
 from unmigrate.catalog import prepared
 from unmigrate.catalog.kinds import KINDS
-from unmigrate.catalog.kinds.base import Kind
+from unmigrate.catalog.kinds.base import PARKED, Kind
 from unmigrate.catalog.kinds.column import NOT_NULL_MORE, NOT_NULL_NAME
 from unmigrate.catalog.model import Catalog, Key, Object
 
@@ -24,6 +24,11 @@ LEAVE = "select set_config('search_path', current_setting('unmigrate.path'), tru
 def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
     """The whole catalog of the connected database. Needs no privilege beyond connecting."""
     return Catalog.of(_read(connection, [(kind, None) for kind in KINDS.values()]))
+
+
+def show_parked(connection: psycopg.Connection[Any], schemas: Iterable[str]) -> None:
+    """From now on this session's readings include what is parked in these schemas of the vault."""
+    connection.execute("select set_config(%s, %s, false)", [PARKED, ",".join(schemas)])
 
 
 def read_objects(connection: psycopg.Connection[Any], oids: Mapping[str, Iterable[int]]) -> list[Object]:

@@ -1,5 +1,6 @@
 """Pieces of SQL text that every kind needs: quoting, comments, grants."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,23 @@ def literal(value: str) -> str:
 def ident(name: str) -> str:
     """A quoted identifier, always quoted: reserved words need no list."""
     return '"' + name.replace('"', '""') + '"'
+
+
+_ONE = r"'(?:[^']|'')*'::character varying"
+_AMONG = re.compile(rf"\(\((\w+|\"(?:[^\"]|\"\")+\")\)::text (= ANY|<> ALL) \(\(ARRAY\[({_ONE}(?:, {_ONE})*)\]\)::text\[\]\)\)")
+
+
+def loadable(text: str) -> str:
+    """Deparsed text in words that read the same again once loaded.
+
+    PostgreSQL shows `x IN ('a', 'b')` of a varchar column as a cast array, and what is made of that text it shows otherwise again.
+    """
+
+    def among(match: re.Match[str]) -> str:
+        values = match[3].replace("::character varying", "")
+        return f"({match[1]} {'IN' if match[2] == '= ANY' else 'NOT IN'} ({values}))"
+
+    return _AMONG.sub(among, text)
 
 
 def comment_sql(what: str, comment: str | None) -> str:

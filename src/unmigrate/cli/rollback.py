@@ -36,9 +36,22 @@ def command(name: str | None, last: int | None, to: str | None, plan_file: Path 
     at = options.where(rest)
     with open_target(at) as target:
         if (unfinished := _resume(target, dry_run=flags["dry_run"])) is not None:
-            return _report(unfinished, as_json)
+            return _report([unfinished], as_json)
+        if plan_file is None and (stored := _stored(target, name, last, to, flags)):
+            return _execute(target, stored, flags, as_json)
         plan = _from_file(plan_file, target) if plan_file else _make(at, target, name, last, to, flags)
-        return _execute(target, plan, flags, as_json)
+        return _execute(target, [plan], flags, as_json)
+
+
+def _stored(target: Any, name: str | None, last: int | None, to: str | None, flags: dict[str, Any]) -> Any:
+    """The ways back that a guarded deploy left in the vault, newest first; None where planning on scratch is needed."""
+    from unmigrate.execute.ways import rollback_plans
+    from unmigrate.plan.build import chosen
+
+    if target.failed or not target.applied or flags["fill"] or flags["concurrently"]:
+        return None
+    count = chosen(target.migrations, target.applied, name, last, to)
+    return rollback_plans(target.connection, target.applied[-count:][::-1]) if count else None
 
 
 def _resume(target: Any, *, dry_run: bool) -> Any:
@@ -85,51 +98,57 @@ def _make(at: options.Where, target: Any, name: str | None, last: int | None, to
     )  # fmt: skip
 
 
-def _execute(target: Any, plan: Any, flags: dict[str, Any], as_json: bool) -> int:
+def _execute(target: Any, plans: Any, flags: dict[str, Any], as_json: bool) -> int:
+    """Show, ask, switch. Several plans, newest first, switch one after the other: the ledger names the state between them."""
     from unmigrate.cli.show_plan import show, show_brief
     from unmigrate.execute.refuse import refuse_counted
     from unmigrate.execute.rollback import execute, inspect
     from unmigrate.park.publications import remarks
 
-    inspected = inspect(target.connection, plan)
-    if not as_json:
-        (show if flags["verbose"] else show_brief)(inspected, remarks(target.connection))
-    if not plan.proved:
-        raise planning.unproved(plan)
+    shown = [inspect(target.connection, plans[0]), *plans[1:]]  # what the others will meet can be asked when it is their turn
+    for plan in shown if not as_json else ():
+        (show if flags["verbose"] else show_brief)(plan, remarks(target.connection))
+    for plan in plans:
+        if not plan.proved:
+            raise planning.unproved(plan)
     if not (flags["yes"] or flags["dry_run"]):
-        refuse_counted(inspected, accept_loss=flags["accept_loss"], max_lock_seconds=flags["max_lock"])  # rather now than after a "yes"
-    if not (flags["yes"] or flags["dry_run"]) and not _confirmed(target, plan):
-        raise click.Abort
-    outcome = execute(
-        target.open, plan, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"], max_lock_seconds=flags["max_lock"],
-        dry_run=flags["dry_run"], on_progress=render.say,
-    )  # fmt: skip
-    status = _report(outcome, as_json)
+        refuse_counted(shown[0], accept_loss=flags["accept_loss"], max_lock_seconds=flags["max_lock"])  # rather now than after a "yes"
+        if not _confirmed(target, [name for plan in plans for name in plan.migrations]):
+            raise click.Abort
+    outcomes = [
+        execute(
+            target.open, plan, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"], max_lock_seconds=flags["max_lock"],
+            dry_run=flags["dry_run"], on_progress=render.say,
+        )
+        for plan in (plans[:1] if flags["dry_run"] else plans)
+    ]  # fmt: skip
+    status = _report(outcomes, as_json)
     if not flags["dry_run"] and not as_json:
-        _warn(target, plan)
+        _warn(target, [name for plan in plans for name in plan.migrations])
     return status
 
 
-def _confirmed(target: Any, plan: Any) -> bool:
+def _confirmed(target: Any, names: Any) -> bool:
     from unmigrate.errors import RefusedError
 
     if not sys.stdin.isatty():
         raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at the plan with --dry-run, then add --yes")
-    return click.confirm(f"\nUndo {', '.join(plan.migrations)} on {target.url.display}?", err=True)
+    return click.confirm(f"\nUndo {', '.join(names)} on {target.url.display}?", err=True)
 
 
-def _report(outcome: Any, as_json: bool) -> int:
+def _report(outcomes: Any, as_json: bool) -> int:
     if as_json:
-        render.print_json(outcome.to_json())
+        found = [outcome.to_json() for outcome in outcomes]
+        render.print_json(found[0] if len(found) == 1 else found)
     else:
-        for line in outcome.lines():
+        for line in (line for outcome in outcomes for line in outcome.lines()):
             click.echo(line)
     return 0
 
 
-def _warn(target: Any, plan: Any) -> None:
+def _warn(target: Any, names: list[str]) -> None:
     folders = {m.name for m in target.migrations}
-    shipped = [name for name in plan.migrations if name in folders]
+    shipped = [name for name in names if name in folders]
     if shipped:
         render.say(
             f"\nThe folder still ships {', '.join(shipped)}: the next `prisma migrate deploy` applies it again. "

@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 
 from unmigrate.cli.options import Where, load_project
+from unmigrate.config import Config
+from unmigrate.config import load as load_config
 from unmigrate.errors import RefusedError, UsageError
 from unmigrate.prisma.ledger import MigrationState, read_ledger, states
 from unmigrate.prisma.migrations import Migration, read_migrations
@@ -58,20 +60,38 @@ def load(at: Where) -> tuple[Project, tuple[Migration, ...]]:
 
 
 @contextmanager
-def open_target(at: Where) -> Iterator[Target]:
-    """Connect to the project's database. Raises UsageError without a URL, EnvironmentProblem where it cannot be reached."""
-    project, migrations = load(at)
+def connect_only(at: Where) -> Iterator[tuple[psycopg.Connection[Any], Config]]:
+    """Connect to --url, or to the project's database, for commands that need no migrations folder; and unmigrate.toml, if there is one."""
+    url = parse_url(at.url) if at.url else _url(load_project(at))
+    connection = connect(url)
+    try:
+        yield connection, load_config(at.project)
+    finally:
+        connection.close()
+
+
+def _url(project: Project) -> DatabaseUrl:
     if project.url is None:
         where = f": {project.url_source}" if project.url_source else ""
         remedy = "give --url, or set the variable that the datasource names"
         raise UsageError(f"no database URL was found{where}", code="no-url", remedy=remedy)
-    url = parse_url(project.url)
+    return parse_url(project.url)
+
+
+@contextmanager
+def open_target(at: Where, *, ledger: bool = True) -> Iterator[Target]:
+    """Connect to the project's database. Raises UsageError without a URL, EnvironmentProblem where it cannot be reached.
+
+    ledger: refuse a database without one.
+    """
+    project, migrations = load(at)
+    url = _url(project)
     connection = connect(url)
     try:
         rows = read_ledger(connection, url.schema)
-        if rows is None:
+        if rows is None and ledger:
             remedy = f'the ledger is looked for in schema "{url.schema}": check ?schema= in the URL'
             raise RefusedError("this database has no _prisma_migrations table", code="no-ledger", remedy=remedy)
-        yield Target(project, migrations, url, connection, states(migrations, rows))
+        yield Target(project, migrations, url, connection, states(migrations, rows or ()))
     finally:
         connection.close()

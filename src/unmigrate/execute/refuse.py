@@ -69,6 +69,18 @@ def drift(plan: Plan, live: Catalog, prepared: Collection[str] = ()) -> tuple[st
     return tuple(differences)
 
 
+def refuse_not_pending(connection: psycopg.Connection[Any], plan: Plan) -> int:
+    """Raise RefusedError unless the plan's migration waits to be applied and nothing failed; 0, as no ledger rows are to go."""
+    found = states((), read_ledger(connection, plan.schema) or ())
+    if failed := [s.name for s in found if s.state == "failed"]:
+        raise RefusedError(
+            f"{', '.join(failed)} failed: nothing is applied before that is settled", code="failed", remedy="unmigrate rollback"
+        )
+    if applied := [s.name for s in found if s.state == "applied" and s.name in plan.migrations]:
+        raise RefusedError(f"{applied[0]} is applied already", code="moved-on", remedy="unmigrate status")
+    return 0
+
+
 def refuse_drift(connection: psycopg.Connection[Any], plan: Plan, prepared: Collection[str] = ()) -> Catalog:
     """The live catalog. Raises RefusedError where the plan would meet something else than what it was proved on."""
     live = read_catalog(connection)

@@ -1,4 +1,4 @@
-"""Running a plan on a live database: check, prepare, switch, finish. What was interrupted is finished by running it again."""
+"""Walking a plan on a live database: check, prepare, switch, finish. What was interrupted is finished by running it again."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,12 +9,21 @@ from uuid import uuid4
 
 import psycopg
 
+from unmigrate.catalog.read import show_parked
 from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, RefusedError, UnmigrateError
 from unmigrate.execute import finish
 from unmigrate.execute.blocking import Watch
 from unmigrate.execute.inspect import inspect, measure
 from unmigrate.execute.privileges import require_privileges
-from unmigrate.execute.refuse import refuse_blocked, refuse_drift, refuse_long_locks, refuse_loss, refuse_moved_on, refuse_unfit
+from unmigrate.execute.refuse import (
+    refuse_blocked,
+    refuse_drift,
+    refuse_long_locks,
+    refuse_loss,
+    refuse_moved_on,
+    refuse_not_pending,
+    refuse_unfit,
+)
 from unmigrate.execute.switch import ConnectionLost, Hook, Limits, Run, Switched, journalled, switch
 from unmigrate.park import vault
 from unmigrate.park.vault import Operation
@@ -30,7 +39,7 @@ Connect = Callable[[], psycopg.Connection[Any]]
 class Outcome:
     """What was done. operation: "" for a dry run. copies: {table of the vault: what it holds}.
 
-    steps: of the switch; waited and held in seconds; finished: steps after it.
+    steps: of the switch; waited and held in seconds; finished: steps after it. kind: of the plan.
     """
 
     plan: str
@@ -44,6 +53,7 @@ class Outcome:
     held: float = 0.0
     finished: tuple[str, ...] = field(default=())
     steps: int = 0
+    kind: str = "rollback"
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -51,16 +61,17 @@ class Outcome:
     def lines(self) -> list[str]:
         if self.dry_run:
             return [f"Dry run of plan {self.plan}: nothing was changed; it would have gone through."]
-        undone = ", ".join(self.migrations)
-        lines = (
-            [f"Rolled back {undone} (operation {self.operation})."]
-            if self.ledger_rows
-            else [f"Finished operation {self.operation} ({undone})."]
-        )
+        names = ", ".join(self.migrations)
+        if self.kind != "rollback":
+            done = f"{'Deployed' if self.kind == 'deploy' else 'Applied again'} {names}"
+        else:
+            done = f"Rolled back {names}" if self.ledger_rows else f"Finished {names}"
+        lines = [f"{done} (operation {self.operation})."]
         if self.tries:
             rows = "1 ledger row" if self.ledger_rows == 1 else f"{self.ledger_rows} ledger rows"
+            archived = f"; {rows} archived in the vault" if self.kind == "rollback" else ""
             tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
-            lines.append(f"Locks held {self.held * 1000:.0f} ms after {tries}; {rows} archived in the vault.")
+            lines.append(f"Locks held {self.held * 1000:.0f} ms after {tries}{archived}.")
         lines += [f"Kept in the vault: {what}, as {name}" for name, what in self.copies.items()]
         return lines
 
@@ -74,19 +85,25 @@ class _Asked:
     dry_run: bool
     on_progress: Callable[[str], None]
     on_step: Hook
+    record: Callable[[psycopg.Connection[Any]], None] = lambda _: None
 
 
 def execute(
     connect: Connect, plan: Plan, *, accept_loss: bool, lock_timeout_ms: int = 200, max_lock_seconds: float = 5.0, tries: int = 50,
     dry_run: bool = False, on_progress: Callable[[str], None] = lambda _: None, on_step: Hook = lambda _: None,
+    record: Callable[[psycopg.Connection[Any]], None] = lambda _: None,
 ) -> Outcome:  # fmt: skip
-    """Roll back. Raises RefusedError, EnvironmentProblem (nothing changed), FailedError (rolled back), PartialError (run it again).
+    """Walk a plan: back, or up. Raises RefusedError, EnvironmentProblem (nothing changed), FailedError (rolled back), PartialError
+    (run it again).
 
     connect: makes a connection in autocommit mode. on_step: called with a name at every boundary, for tests that interrupt there.
+    record: called in the switch's transaction, to keep things in the vault along with it.
     """
     limits = Limits(accept_loss, lock_timeout_ms, max_lock_seconds, tries)
-    asked = _Asked(connect, limits, dry_run, on_progress, on_step)
+    asked = _Asked(connect, limits, dry_run, on_progress, on_step, record)
     with _session(asked) as connection:
+        if plan.guard:
+            show_parked(connection, vault.parked_schemas(plan.guard))
         with _asking():
             waiting = vault.operations(connection, unfinished=True)
         same = next((o for o in waiting if o.plan_id == plan.id), None)
@@ -112,6 +129,8 @@ def finish_pending(
             return Outcome(found.plan_id, operation, found.migrations)
         stored, consent = vault.stored_plan(connection, operation)
         plan = from_json(stored)
+        if plan.guard:
+            show_parked(connection, vault.parked_schemas(plan.guard))
         if found.state == "switched":
             return _end(asked, connection, operation, plan, Switched())
         return _roll_back(_Asked(connect, Limits(consent), False, on_progress, on_step), connection, plan, operation)
@@ -153,11 +172,15 @@ def _roll_back(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, p
             if asked.dry_run:
                 return Outcome(plan.id, "", plan.migrations, dry_run=True)
             vault.create(connection)
+            if plan.guard:
+                vault.make_guard(connection, plan.guard)
         asked.on_step("vault made")
         _prepare(asked, connection, plan, operation)
         asked.on_progress("switching")
         with closing(Watch(asked.connect, connection.info.backend_pid)) as watch:
-            done = switch(Run(connection, plan, operation, asked.limits, rows, watch, asked.on_step, asked.on_progress, labels))
+            done = switch(
+                Run(connection, plan, operation, asked.limits, rows, watch, asked.on_step, asked.on_progress, labels, asked.record)
+            )
     except ConnectionLost as lost:
         return _look_up(asked, operation, plan, lost)
     except RefusedError:
@@ -171,7 +194,7 @@ def _check(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, prepa
     """Everything that can be asked beforehand; reads only. Returns how many ledger rows are to go."""
     refuse_unfit(connection, plan)
     vault.version(connection)
-    rows = refuse_moved_on(connection, plan)
+    rows = refuse_moved_on(connection, plan) if plan.kind == "rollback" else refuse_not_pending(connection, plan)
     asked.on_step("ledger read")
     require_privileges(connection, plan)
     asked.on_step("privileges asked")
@@ -220,6 +243,7 @@ def _end(asked: _Asked, connection: psycopg.Connection[Any], operation: str, pla
     return Outcome(
         plan.id, operation, plan.migrations, ledger_rows=done.ledger_rows, copies=done.copies, tries=done.tries,
         waited=round(done.waited, 4), held=round(done.held, 4), finished=finished, steps=sum(s.phase == "switch" for s in plan.steps),
+        kind=plan.kind,
     )  # fmt: skip
 
 

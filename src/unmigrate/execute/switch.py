@@ -19,7 +19,7 @@ from unmigrate.execute.inspect import recheck
 from unmigrate.execute.refuse import refuse_blocked, refuse_drift, refuse_loss
 from unmigrate.park import vault
 from unmigrate.plan.model import Lock, Loss, Plan
-from unmigrate.prisma.ledger import TABLE
+from unmigrate.prisma.ledger import TABLE, record_applied
 
 Hook = Callable[[str], None]
 BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
@@ -29,9 +29,11 @@ _MODES = (
 )  # fmt: skip
 _OPENING = """
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
-SET LOCAL row_security = off;
-SET LOCAL check_function_bodies = off;
 SET LOCAL statement_timeout = 0"""
+_OURS = "SET LOCAL row_security = off; SET LOCAL check_function_bodies = off"  # not around a migration: it runs as Prisma would run it
+_WRITTEN = """
+select format('%I.%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del from pg_stat_xact_user_tables
+where relname <> '_prisma_migrations' and schemaname !~ '^unmigrate'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One rollback on its way. ledger_rows: as counted under Prisma's lock; prepared: labels of what prepare steps made or changed."""
+    """One plan on its way. ledger_rows: as counted under Prisma's lock; prepared: labels of what prepare steps made or changed.
+
+    record: called inside the transaction, with what is to be kept in the vault along with it.
+    """
 
     connection: psycopg.Connection[Any]
     plan: Plan
@@ -57,6 +62,7 @@ class Run:
     on_step: Hook
     on_progress: Hook
     prepared: frozenset[str] = frozenset()
+    record: Callable[[psycopg.Connection[Any]], None] = lambda _: None
 
 
 @dataclass(slots=True)
@@ -139,6 +145,8 @@ def switch(run: Run) -> Switched:
 def _once(run: Run, result: Switched, extra: tuple[Loss, ...], began: float) -> None:
     with run.connection.transaction():
         run.connection.execute(_OPENING)
+        if run.plan.kind != "deploy":
+            run.connection.execute(_OURS)
         run.on_step("begun")
         _take_locks(run)
         locked = time.monotonic()
@@ -180,17 +188,20 @@ def _inside(run: Run, result: Switched, extra: tuple[Loss, ...], deadline: _Dead
     deadline.keep()
     refuse_blocked(recheck(connection, plan))
     run.on_step("rows checked under locks")
-    vault.open_operation(connection, run.operation, "rollback", plan.to_json(), state="switched", consent=run.limits.accept_loss)
+    vault.open_operation(connection, run.operation, plan.kind, plan.to_json(), state="switched", consent=run.limits.accept_loss)
     run.on_step("operation opened")
     _keep(run, result, extra, before, deadline)
+    written = _written(run)
     _steps(run, deadline)
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     run.on_step("constraints checked")
+    _refuse_unrecorded(run, written)
     after = read_catalog(connection)
     _verify(plan, before, after, run.prepared)
-    if found := copies.unnamed(plan, extra, before, after):
+    if plan.kind != "deploy" and (found := copies.unnamed(plan, extra, before, after)):
         raise _Unnamed(found)
     run.on_step("verified")
+    run.record(connection)
     _ledger(run, result)
     _journal(run)
 
@@ -231,8 +242,31 @@ def _steps(run: Run, deadline: _Deadline) -> None:
         run.on_step(f"step {number}")
 
 
+def _written(run: Run) -> dict[str, int]:
+    """Rows written per table, as this session has counted so far; earlier transactions may be among them."""
+    return {} if run.plan.writes is None else {name: int(count) for name, count in run.connection.execute(_WRITTEN)}
+
+
+def _refuse_unrecorded(run: Run, before: dict[str, int]) -> None:
+    """Rows that changed where nobody took an image could not be brought back: better not deployed."""
+    if run.plan.writes is None:
+        return
+    there = set(before)
+    surprising = [n for n, count in _written(run).items() if n in there and count != before[n] and n not in run.plan.writes]
+    if surprising:
+        message = (
+            f"the migration writes to {', '.join(sorted(surprising)[:3])}, which was not seen on scratch: rolled back, nothing was changed"
+        )
+        raise FailedError(message, code="unrecorded", remedy="deploy without guarding: --plain --accept-loss")
+
+
 def _ledger(run: Run, result: Switched) -> None:
     table = f"{ident(run.plan.schema)}.{ident(TABLE)}"
+    if run.plan.kind != "rollback":
+        for name in run.plan.migrations:
+            record_applied(run.connection, run.plan.schema, name, run.plan.checksums[name])
+        run.on_step("ledger corrected")
+        return
     result.ledger_rows = vault.archive_ledger(run.connection, run.operation, table, list(run.plan.migrations))
     if result.ledger_rows != run.ledger_rows:
         counts = f"{run.ledger_rows} rows of these migrations, and now has {result.ledger_rows}"

@@ -29,7 +29,7 @@ _TIMESTAMPS = ("timestamp without time zone", "timestamp with time zone")
 
 def losses(migration: str, sql: str, delta: Delta) -> tuple[Loss, ...]:
     """Losses of undoing a plainly deployed migration. Rows that only judge a value by running are named all the same."""
-    found = [*_structure(migration, delta), *_written(migration, sql, delta)]
+    found = [*structure(migration, delta), *written(migration, sql, delta)]
     unique: dict[str, Loss] = {}
     for loss in found:
         unique.setdefault(loss.object, loss)
@@ -51,7 +51,8 @@ def added(deltas: Iterable[tuple[str, Delta]], end: Catalog) -> Iterator[Loss]:
                 yield Loss(migration, o.name, "added column", "the migration added it; values written since go to the vault")
 
 
-def _structure(migration: str, delta: Delta) -> Iterable[Loss]:
+def structure(migration: str, delta: Delta) -> Iterator[Loss]:
+    """What was lost with columns, tables and types."""
     gone = {o.key for o in delta.dropped if o.kind == "table"}
     for o in delta.dropped:
         if o.kind == "table":
@@ -95,14 +96,15 @@ def _split(type_: str) -> tuple[str, int | None]:
     return re.sub(r"\(\d+\)", "", type_), int(match[1]) if match else None
 
 
-def _written(migration: str, sql: str, delta: Delta) -> Iterable[Loss]:
+def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
+    """Which tables of before have rows or values written by the text, what it calls, triggers and foreign keys included."""
     text = writes(sql)
     tables = {o.key: o for o in delta.before if o.kind == "table"}
     for write in text.tables:
-        for table in _resolve(write, delta, tables):
+        for table in resolve(write, delta, tables):
             yield from _one_write(migration, write, table, delta, tables)
     for table_name, column in text.conversions:
-        for table in _resolve(table_name, delta, tables):
+        for table in resolve(table_name, delta, tables):
             names = [c.name for c in delta.before.columns(table.key) if _plain(c.facts["label"]) == column]
             yield Loss(migration, names[0] if names else table.name, "values", "the migration converted its values by an expression")
     bodies = [*text.opaque, *_routine_bodies(text.calls, delta)]
@@ -111,7 +113,7 @@ def _written(migration: str, sql: str, delta: Delta) -> Iterable[Loss]:
             yield Loss(migration, table.name, "values", "code that the migration runs may write to it")
 
 
-def _resolve(write: Write, delta: Delta, tables: dict[Key, Object]) -> list[Object]:
+def resolve(write: Write, delta: Delta, tables: dict[Key, Object]) -> list[Object]:
     """Tables (as they were called before) that the written name may mean; those the migration created itself are no loss."""
     found = []
     for key in delta.before.objects.keys() | delta.after.objects.keys():

@@ -33,6 +33,9 @@ CREATE TABLE unmigrate.journal (
   sql text NOT NULL, transactional boolean NOT NULL, done_at timestamptz, PRIMARY KEY (operation, step));
 CREATE TABLE unmigrate.ledger_row (
   operation text NOT NULL REFERENCES unmigrate.operation, row jsonb NOT NULL, archived_at timestamptz NOT NULL DEFAULT clock_timestamp());
+CREATE TABLE unmigrate.way (
+  migration text NOT NULL, kind text NOT NULL, guard text NOT NULL, plan jsonb NOT NULL,
+  made_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (migration, kind));
 """
 # Grants that default privileges of the database gave to anybody but the owner.
 _GRANTED = """
@@ -264,3 +267,45 @@ def plain_columns(connection: psycopg.Connection[Any], table: int) -> dict[str, 
         collated = expression if plain else f'{expression} COLLATE "default"'
         found[name] = (collated if collated == name else f"{collated} AS {name}", type_)
     return found
+
+
+# guarded ways
+
+
+def parked_schemas(guard: str) -> tuple[str, str]:
+    """Schemas of tables parked by a guarded migration, and by its way back."""
+    return f"unmigrate_{guard}_old", f"unmigrate_{guard}_new"
+
+
+def guard_schemas(guard: str) -> tuple[str, ...]:
+    """All schemas of a guarded migration; the first one holds images of rows."""
+    return (f"unmigrate_{guard}", *parked_schemas(guard))
+
+
+def make_guard(connection: psycopg.Connection[Any], guard: str) -> None:
+    """What must be there before a guarded way is walked, given to nobody."""
+    for name in guard_schemas(guard):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(name)}")
+        seal(connection, name)
+
+
+def store_way(connection: psycopg.Connection[Any], plan: dict[str, Any]) -> None:
+    """Keep a way of a migration, in place of an older one of that kind."""
+    connection.execute(
+        "insert into unmigrate.way (migration, kind, guard, plan) values (%s, %s, %s, %s) on conflict (migration, kind) "
+        "do update set guard = excluded.guard, plan = excluded.plan, made_at = clock_timestamp()",
+        [plan["migrations"][0], plan["kind"], plan["guard"], json.dumps(plan)],
+    )
+
+
+def way(connection: psycopg.Connection[Any], migration: str, kind: str) -> dict[str, Any] | None:
+    """The stored way of a migration ("rollback" or "redo") as JSON of a plan; None where there is none."""
+    if version(connection) is None:
+        return None
+    row = connection.execute("select plan from unmigrate.way where migration = %s and kind = %s", [migration, kind]).fetchone()
+    return row[0] if row else None
+
+
+def forget_ways(connection: psycopg.Connection[Any], *, guard: str = "", migrations: Sequence[str] = ()) -> None:
+    """Take out the ways of a guard, or of migrations."""
+    connection.execute("delete from unmigrate.way where guard = %s or migration = any (%s)", [guard, list(migrations)])

@@ -16,6 +16,7 @@ __all__ = ["Blocker", "Check", "Lock", "Loss", "Option", "Phase", "Plan", "PlanF
 PLAN_VERSION = 1
 
 Phase = Literal["prepare", "switch", "finish"]
+Kind = Literal["rollback", "deploy", "redo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The way back over one or more migrations, newest first.
+    """The way back over one or more migrations, newest first; or, for one migration, its guarded way up or its redo.
 
     before/after: fingerprints {"table public.\"User\"": sha256 of its facts} of every object involved: as the target must be now,
     and as it must be afterwards ("" where it must not exist).
@@ -122,6 +123,9 @@ class Plan:
     blockers: tuple[Blocker, ...] = ()
     options: tuple[Option, ...] = ()
     failed: bool = False
+    kind: Kind = "rollback"
+    guard: str = ""
+    writes: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     version: int = PLAN_VERSION
 
@@ -165,6 +169,8 @@ def from_json(value: dict[str, Any]) -> Plan:
             fields[name] = tuple(part(**_tuples(entry)) for entry in fields.get(name, ()))
         for name in ("migrations", "notes"):
             fields[name] = tuple(fields.get(name, ()))
+        if fields.get("writes") is not None:
+            fields["writes"] = tuple(fields["writes"])
         plan = Plan(**fields)
     except TypeError as error:
         raise PlanFormatError(f"not a plan: {error}") from error

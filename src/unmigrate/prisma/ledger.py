@@ -12,6 +12,7 @@ The first line that holds counts, from `failed` on. Checksums play no part in it
 """
 
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,6 +162,33 @@ def delete_rows(connection: psycopg.Connection[Any], schema: str, names: Sequenc
     except psycopg.errors.InsufficientPrivilege as error:
         remedy = f"GRANT DELETE ON {table} to the role that connects"
         raise EnvironmentProblem("the ledger may not be changed", code="privilege", remedy=remedy) from error
+
+
+def record_applied(connection: psycopg.Connection[Any], schema: str, name: str, checksum: str, *, finished: bool = True) -> str:
+    """Write the row that `prisma migrate deploy` writes; its id. finished=False: as it stands while the migration runs."""
+    table, row = f"{quoted(schema)}.{quoted(TABLE)}", str(uuid.uuid4())
+    connection.execute(
+        f"insert into {table} (id, checksum, started_at, migration_name, finished_at, applied_steps_count) "
+        "values (%s, %s, now(), %s, case when %s then clock_timestamp() end, %s)",
+        [row, checksum, name, finished, int(finished)],
+    )
+    return row
+
+
+def record_finished(connection: psycopg.Connection[Any], schema: str, row: str) -> None:
+    """Complete a row that was written unfinished."""
+    table = f"{quoted(schema)}.{quoted(TABLE)}"
+    connection.execute(f"update {table} set finished_at = clock_timestamp(), applied_steps_count = 1 where id = %s", [row])
+
+
+def create_ledger(connection: psycopg.Connection[Any], schema: str) -> None:
+    """The table as Prisma makes it, where it is not there yet."""
+    table = f"{quoted(schema)}.{quoted(TABLE)}"
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS {table} (id varchar(36) PRIMARY KEY NOT NULL, checksum varchar(64) NOT NULL, "
+        "finished_at timestamptz, migration_name varchar(255) NOT NULL, logs text, rolled_back_at timestamptz, "
+        "started_at timestamptz NOT NULL DEFAULT now(), applied_steps_count integer NOT NULL DEFAULT 0)"
+    )
 
 
 @contextmanager

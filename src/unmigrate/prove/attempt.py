@@ -43,12 +43,12 @@ def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Del
     if real := [d for d in found if not d.derived_only]:
         return Attempt("refused", f"the way back leaves: {real[0]}")
     if order := order_changed(delta.before, observer.catalog, keys):
-        if found and not _settles(connection, observer, found):
+        if found and not settles(connection, observer, found):
             return Attempt("refused", f"text differs and does not settle: {found[0]}")
         return Attempt("column-order", f"columns of {', '.join(order)} stand in another order")
     if not found:
         return Attempt("exact", "")
-    if _settles(connection, observer, found):
+    if settles(connection, observer, found):
         return Attempt("equivalent", f"reads differently until it is loaded again: {found[0]}")
     return Attempt("refused", f"text differs and does not settle: {found[0]}")
 
@@ -71,7 +71,7 @@ def _run(connection: psycopg.Connection[Any], statements: Sequence[str]) -> Atte
     return None
 
 
-def _settles(connection: psycopg.Connection[Any], observer: Observer, found: list[Difference]) -> bool:
+def settles(connection: psycopg.Connection[Any], observer: Observer, found: list[Difference]) -> bool:
     """Whether both texts become one when loaded again: the text from before, and what we made of it."""
     ours = _loaded(connection, observer, [d.found for d in found])
     return ours is not None and ours == _loaded(connection, observer, [d.wanted for d in found])

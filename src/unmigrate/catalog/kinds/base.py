@@ -36,8 +36,13 @@ class Kind:
     alter: Callable[[Object, Object, frozenset[str]], Statements | None]
 
 
+# Schemas of the vault that this session wants to see as well, because objects are parked there: set by `show_parked`.
+PARKED = "unmigrate.parked"
+
+
 def user_schema(alias: str = "n") -> str:
-    return f"{alias}.nspname !~ '{IGNORED_SCHEMAS}'"
+    shown = f"{alias}.nspname::text = any (string_to_array(current_setting('{PARKED}', true), ','))"
+    return f"({alias}.nspname !~ '{IGNORED_SCHEMAS}' or {shown})"
 
 
 def not_member(catalog: str, oid: str) -> str:

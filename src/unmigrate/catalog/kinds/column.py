@@ -161,14 +161,16 @@ def _not_null(now: Object, wanted: Object, what: str) -> Statements:
         statements.append(f"{what} SET NOT NULL")
     else:
         statements = [] if now.facts["notnull"] else [f"{what} SET NOT NULL"]
-    if f["not_null_name"]:  # named since PostgreSQL 18; the statement must run on older servers too
-        rename = (
-            f"SELECT format('ALTER TABLE %s RENAME CONSTRAINT %I TO %s', k.conrelid::regclass, k.conname, {literal(f['not_null_name'])}) "
+    if f["not_null_name"] or now.facts["not_null_name"]:  # a constraint since PostgreSQL 18; older servers find none
+        default = "(SELECT quote_ident(left(relname || '_' || a.attname || '_not_null', 63)) FROM pg_class WHERE oid = k.conrelid)"
+        name = literal(f["not_null_name"]) if f["not_null_name"] else default
+        renames = (
+            f"SELECT format('ALTER TABLE %s RENAME CONSTRAINT %I TO %s', k.conrelid::regclass, k.conname, {name}) "
             f"FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid AND k.conkey = ARRAY[a.attnum] "
-            f"WHERE k.contype = 'n' AND k.conrelid = {literal(f['table'])}::regclass AND quote_ident(a.attname) = {literal(f['label'])}"
+            f"WHERE k.contype = 'n' AND k.conrelid = {literal(f['table'])}::regclass AND quote_ident(a.attname) = {literal(f['label'])} "
+            f"AND quote_ident(k.conname) <> {name}"
         )
-        condition = "current_setting('server_version_num')::int >= 180000"
-        statements.append(f"DO $unmigrate$ BEGIN IF {condition} THEN EXECUTE ({rename}); END IF; END $unmigrate$")
+        statements.append(f"DO $unmigrate$ DECLARE s text; BEGIN FOR s IN {renames} LOOP EXECUTE s; END LOOP; END $unmigrate$")
     return statements
 
 

@@ -3,7 +3,7 @@
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, user_schema
 from unmigrate.catalog.kinds.relation import alter_partitions, partitions, set_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import comment_json, comment_sql
+from unmigrate.catalog.sqltext import comment_json, comment_sql, loadable
 
 # Triggers behind a foreign key that were switched off, which only a superuser can do.
 DISARMED = """case when k.contype = 'f' then (select string_agg(distinct g.tgenabled::text, '') from pg_trigger g
@@ -43,7 +43,7 @@ where k.contype in ('p', 'u', 'x', 'c', 'f') and k.conparentid = 0 and (k.conisl
 def create(constraint: Object, catalog: Catalog) -> Statements:
     f = constraint.facts
     tablespace = f" USING INDEX TABLESPACE {f['tablespace']}" if f["tablespace"] else ""
-    statements = [f"ALTER {f['of']} {f['owner']} ADD CONSTRAINT {f['label']} {f['definition']}{tablespace}"]
+    statements = [f"ALTER {f['of']} {f['owner']} ADD CONSTRAINT {f['label']} {loadable(f['definition'])}{tablespace}"]
     statements += set_options(f"INDEX {f['index']}", None, f["options"])
     if f["index_comment"] is not None:
         statements.append(comment_sql(f"INDEX {f['index']}", f["index_comment"]))

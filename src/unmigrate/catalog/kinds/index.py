@@ -5,7 +5,7 @@ import re
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, Kind, Statements, not_member, user_schema
 from unmigrate.catalog.kinds.relation import alter_partitions, partitions, rename, set_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import comment_json, comment_sql
+from unmigrate.catalog.sqltext import comment_json, comment_sql, loadable
 
 QUERY = f"""
 select c.oid, 0, format('%I.%I', n.nspname, c.relname), 'pg_class', i.indrelid, 0,
@@ -28,7 +28,7 @@ where c.relkind in ('i', 'I') and t.relname <> '{LEDGER_TABLE}' and {user_schema
 
 def create(index: Object, catalog: Catalog) -> Statements:
     f = index.facts
-    definition = f["definition"]
+    definition = loadable(f["definition"])
     if f["table_kind"] == "p" and f["valid"]:  # its partitions' indexes are made with it
         definition = definition.replace(" ON ONLY ", " ON ", 1)
     if f["tablespace"]:

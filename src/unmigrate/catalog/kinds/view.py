@@ -5,7 +5,7 @@ from typing import Any
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.relation import rename, with_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, loadable
 
 STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
 COMPRESSION = {"": "default", "p": "pglz", "l": "lz4"}
@@ -33,7 +33,7 @@ def _create(view: Object, word: str) -> Statements:
     data = "" if f["populated"] or word == "VIEW" else " WITH NO DATA"
     names = ", ".join(c[0] for c in f["columns"] or [])
     what = f"{word} {view.name}"
-    statements = [f"CREATE {what} ({names}){with_options(f['options'])} AS\n{f['definition']}{data}"]
+    statements = [f"CREATE {what} ({names}){with_options(f['options'])} AS\n{loadable(f['definition'])}{data}"]
     return statements + attributes(view, what)
 
 
@@ -89,7 +89,7 @@ def alter_view(now: Object, wanted: Object, changed: frozenset[str]) -> Statemen
     statements = rename("VIEW", now, wanted)
     if "definition" in changed:
         options = with_options(wanted.facts["options"])
-        statements.append(f"CREATE OR REPLACE VIEW {wanted.name}{options} AS\n{wanted.facts['definition']}")
+        statements.append(f"CREATE OR REPLACE VIEW {wanted.name}{options} AS\n{loadable(wanted.facts['definition'])}")
     return statements + _attribute_changes(now, wanted, changed, f"VIEW {wanted.name}")
 
 

@@ -1,0 +1,109 @@
+"""unmigrate deploy"""
+
+import sys
+from typing import Any
+
+import click
+
+from unmigrate.cli import options, planning, render
+
+
+@click.command("deploy", epilog="Example: unmigrate deploy --url postgresql://…/app --yes")
+@click.option("--yes", is_flag=True, help="Do not ask. Never implies --accept-loss.")
+@click.option("--accept-loss", is_flag=True, help="Go on although something is destroyed that cannot be kept.")
+@click.option("--dry-run", is_flag=True, help="Prove and show everything; change nothing.")
+@click.option("--lock-timeout", type=int, default=200, metavar="MS", help="Wait this long for locks per try. Default: 200.")
+@click.option("--max-lock", type=float, default=60.0, metavar="SECONDS", help="Refuse when locks would be held longer. Default: 60.")
+@options.json_option
+@options.replay_options
+@options.where_options
+def command(as_json: bool, **rest: Any) -> int:
+    """Apply pending migrations as `prisma migrate deploy` does, keeping what they would destroy.
+
+    Dropped columns and tables are parked, changed rows keep their images, and the way back goes into the vault: a rollback then needs
+    neither the repository nor a scratch server, and loses nothing. Exit 3: refused, nothing changed.
+    """
+    from unmigrate.cli.target import open_target
+
+    flags = {k: rest.pop(k) for k in ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock")}
+    at = options.where(rest)
+    with open_target(at, ledger=False) as target:
+        pending = _pending(target)
+        if not pending:
+            return _report([], as_json)
+        guarded = _guarded(at, target, pending)
+        if not as_json:
+            _show(guarded)
+        if not (flags["yes"] or flags["dry_run"]) and not _confirmed(target, guarded):
+            raise click.Abort
+        return _report(_apply(target, guarded, flags), as_json)
+
+
+def _pending(target: Any) -> list[Any]:
+    from unmigrate.errors import RefusedError
+
+    if target.failed:
+        message = f"{target.failed[0]} failed: nothing is applied before that is settled (P3009)"
+        raise RefusedError(message, code="failed", remedy=f"unmigrate rollback {target.failed[0]}")
+    waiting = {s.name for s in target.states if s.state in ("pending", "rolled-back") and not s.missing_folder}
+    return [m for m in target.migrations if m.name in waiting]
+
+
+def _guarded(at: options.Where, target: Any, pending: list[Any]) -> list[Any]:
+    from unmigrate.guard.build import guard
+
+    history, major = target.history(), target.major
+    fit = planning.guard(target, major, strict=True)
+    with (
+        render.waiting("starting scratch") as tell,
+        planning.scratch(at, [*history, *pending], major, fit, schema=target.url.schema, target=target) as work,
+    ):
+        return list(guard(work, history, pending, tell))
+
+
+def _show(guarded: list[Any]) -> None:
+    for one in guarded:
+        why = f"guarded; its way back is {one.back.verdicts[0].schema}" if one.back else f"applied as it is: {one.why}"
+        click.echo(f"{one.migration.name}: {why}")
+        for line in one.kept:
+            click.echo(f"  keeps {line}")
+        for loss in one.losses:
+            click.echo(f"  {click.style('destroys', fg='red')} {loss.object}: {loss.reason}")
+
+
+def _confirmed(target: Any, guarded: list[Any]) -> bool:
+    from unmigrate.errors import RefusedError
+
+    if not sys.stdin.isatty():
+        raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at it with --dry-run, then add --yes")
+    return click.confirm(f"\nDeploy {', '.join(one.migration.name for one in guarded)} to {target.url.display}?", err=True)
+
+
+def _apply(target: Any, guarded: list[Any], flags: dict[str, Any]) -> list[Any]:
+    from unmigrate.execute.deploy import deploy, make_ledger
+
+    if not flags["dry_run"]:
+        make_ledger(target.connection, target.url.schema)
+    done = []
+    for one in guarded:
+        ways = [way for way in (one.back, one.again) if way is not None]
+        done.append(
+            deploy(
+                target.open, one.up, ways, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"],
+                max_lock_seconds=flags["max_lock"], dry_run=flags["dry_run"], on_progress=render.say,
+            )
+        )  # fmt: skip
+        if flags["dry_run"]:
+            break  # the next one would start from what this one did not do
+    return done
+
+
+def _report(outcomes: list[Any], as_json: bool) -> int:
+    if as_json:
+        render.print_json({"deployed": [o.to_json() for o in outcomes]})
+        return 0
+    for line in (line for o in outcomes for line in o.lines()):
+        click.echo(line)
+    if not outcomes:
+        click.echo("Nothing is pending.")
+    return 0

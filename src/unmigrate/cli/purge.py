@@ -1,0 +1,58 @@
+"""unmigrate purge"""
+
+import sys
+from typing import Any
+
+import click
+
+from unmigrate.cli import options, render
+
+
+@click.command("purge", epilog="Example: unmigrate purge --url postgresql://…/app --yes")
+@click.option("--now", is_flag=True, help="Everything, however young. Rollback and redo from the vault end with it.")
+@click.option("--days", type=float, default=None, metavar="N", help="Keep what is younger. Default: 14, or park.retention_days.")
+@click.option("--dry-run", is_flag=True, help="Show what would be dropped.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.json_option
+@options.where_options
+def command(now: bool, days: float | None, dry_run: bool, yes: bool, as_json: bool, **rest: Any) -> int:
+    """Really drop what deploys and rollbacks have parked, in small locks.
+
+    After that a rollback of those migrations is the plain one. Values stay in dead rows until the table is rewritten (VACUUM FULL),
+    and in WAL archives and backups for as long as those are kept.
+    """
+    from datetime import UTC, datetime
+
+    from unmigrate.cli.target import connect_only
+    from unmigrate.errors import RefusedError
+    from unmigrate.park.purge import due, kept, purge, statements
+
+    with connect_only(options.where(rest)) as (connection, config):
+        found = kept(connection)
+        limit = 0.0 if now else days if days is not None else float(config.park.retention_days)
+        chosen = due(found, datetime.now(UTC), limit)
+        plan = {k.guard: list(statements(connection, k.guard)) for k in chosen}
+        if not as_json:
+            for k in found:
+                _tell(k, k in chosen)
+        if chosen and not (yes or dry_run):
+            if not sys.stdin.isatty():
+                raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at it with --dry-run, then add --yes")
+            if not click.confirm("Drop it for good?", err=True):
+                raise click.Abort
+        if not dry_run:
+            for k in chosen:
+                purge(connection, k.guard)
+    if as_json:
+        render.print_json(
+            {"purged": [] if dry_run else list(plan), "statements": plan, "kept": [k.guard for k in found if k not in chosen]}
+        )
+    elif not found:
+        click.echo("Nothing is parked.")
+    return 0
+
+
+def _tell(kept: Any, chosen: bool) -> None:
+    since = f" since {kept.since:%Y-%m-%d %H:%M}" if kept.since else ""
+    what = f"{len(kept.columns)} columns, {kept.bytes / 1e6:.1f} MB of tables and images"
+    click.echo(f"{'drop' if chosen else 'keep'} {kept.migration or kept.guard}{since}: {what}")

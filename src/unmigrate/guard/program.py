@@ -1,0 +1,274 @@
+"""Finding, on scratch, the statements of a guarded migration: the migration's own, with what keeps things put between them.
+
+Each statement is run and observed. One that would destroy what was there before runs again with the thing parked (`parking`), or,
+where that is not possible, with its rows copied (`images`); one that changes rows runs with images of them taken.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psycopg
+
+from unmigrate.catalog.model import Catalog, Key, Object
+from unmigrate.catalog.observer import Delta, Observer
+from unmigrate.catalog.sqltext import comment_sql
+from unmigrate.guard import images
+from unmigrate.guard.filling import Conversion
+from unmigrate.guard.images import Column, Image
+from unmigrate.guard.keys import foreign_keys, row_key
+from unmigrate.guard.names import Names, is_parked, plain
+from unmigrate.guard.parking import let_go, parkable, parked
+from unmigrate.guard.statement import alteration, inlined, with_commands
+from unmigrate.inverse.dependents import castable_on, dependents_on
+from unmigrate.inverse.invert import invert
+from unmigrate.inverse.losses import resolve, structure, written
+from unmigrate.inverse.model import InverseStep, Loss
+from unmigrate.sql.script import Statement
+from unmigrate.sql.writes import writes
+
+_PURE = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt"})
+_OWN_TYPES = """
+select a.attnum::int, t.typnamespace <> 'pg_catalog'::regnamespace or t.typname ~ '^_?reg' from pg_attribute a
+join pg_type t on t.oid = a.atttypid where a.attrelid = %s and a.attnum > 0 and not a.attisdropped"""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of statements, or one that changes rows. inverse: what undoes its schema changes; images: of the rows it changes.
+
+    conversions: columns whose old type stays parked beside the new one.
+    """
+
+    statements: tuple[str, ...]
+    inverse: tuple[InverseStep, ...]
+    images: tuple[Image, ...] = ()
+    conversions: tuple[Conversion, ...] = ()
+
+
+@dataclass(slots=True)
+class Program:
+    """The guarded way up. unkept: what is lost all the same. writes: tables (as called at the end) that it writes knowingly."""
+
+    segments: list[Segment] = field(default_factory=list)
+    unkept: list[Loss] = field(default_factory=list)
+    writes: set[Key] = field(default_factory=set)
+
+    @property
+    def statements(self) -> list[str]:
+        return [sql for segment in self.segments for sql in segment.statements]
+
+
+class Recorder:
+    """Builds a Program in the open transaction of `observer`, which must have begun one. fine: one segment per statement."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], observer: Observer, names: Names, migration: str, *, fine: bool = False
+    ) -> None:  # fmt: skip
+        self._connection, self._observer, self._names, self._migration, self._fine = connection, observer, names, migration, fine
+        self._start = observer.catalog
+        self._from = observer.catalog
+        self._pending: list[str] = []
+        self._images = 0
+        self.program = Program()
+
+    def record(self, statements: Iterable[Statement]) -> Program:
+        """Run them all. Raises psycopg.Error where the guarded way fails, CannotInvert where there is no way back."""
+        for statement in statements:
+            if not statement.control:
+                self._one(statement)
+                if self._fine:
+                    self._close()
+        self._close()
+        return self.program
+
+    def _one(self, statement: Statement) -> None:
+        changed = self._written(statement)
+        if changed and statement.node in _PURE and all(self._recordable(t) for t in changed):
+            self._with_images(statement, changed, images.arm, images.disarm)
+            return
+        if moved := let_go(statement, self._observer.catalog, self._names):
+            self._run(moved)
+        before = self._observer.save()
+        self._connection.execute("SAVEPOINT unmigrate_statement")
+        self._connection.execute(statement.text)
+        delta = self._observer.refresh()
+        tables, columns = parkable(statement, delta, self._worth)
+        converted = self._converted(statement, delta)
+        if not (changed or tables or columns or converted):
+            self._pending.append(statement.text)
+            return
+        self._connection.execute("ROLLBACK TO SAVEPOINT unmigrate_statement")
+        self._observer.restore(before)
+        if converted and not (tables or columns) and self._retyped(statement, converted):
+            return
+        if not (changed or converted) and (instead := parked(statement, delta, self._names, self._worth)) is not None:
+            self._run(instead)
+            return
+        owners = [before.objects[c.parent] for c in (*converted, *columns) if c.parent]
+        concerned = {t.key: t for t in (*changed, *tables, *owners)}
+        self._with_images(statement, list(concerned.values()), images.before, images.after)
+
+    def _run(self, statements: Sequence[str]) -> None:
+        for sql in statements:
+            self._connection.execute(sql)
+        self._observer.refresh()
+        self._pending += statements
+
+    def _close(self) -> None:
+        """End the present segment of plain statements."""
+        if self._pending:
+            self.program.segments.append(Segment(tuple(self._pending), self._inverse()))
+        self._pending, self._from = [], self._observer.catalog
+
+    def _inverse(self) -> tuple[InverseStep, ...]:
+        """What leads back to the beginning of the segment; asked now, while its objects are there."""
+        delta = Delta.between(self._from, self._observer.catalog)
+        return tuple(invert(delta, dependents_on(self._connection), castable_on(self._connection)))
+
+    # what is concerned
+
+    def _worth(self, o: Object) -> bool:
+        return o.key in self._start.objects and not is_parked(o)
+
+    def _written(self, statement: Statement) -> list[Object]:
+        """Tables of before the migration whose rows the statement may change, as they are now; type changes are told apart."""
+        if statement.node == "AlterTableStmt":
+            return []
+        now = self._observer.catalog
+        delta = Delta.between(self._start, now)
+        found = {}
+        for loss in written(self._migration, statement.text, delta):
+            for o in self._start:
+                if o.kind == "table" and (loss.object == o.name or loss.object.startswith(f"{o.name}.")) and o.key in now.objects:
+                    found[o.key] = now.objects[o.key]
+        tables = {o.key: o for o in self._start if o.kind == "table"}
+        self.program.writes |= found.keys() | {t.key for write in writes(statement.text).tables for t in resolve(write, delta, tables)}
+        return sorted(found.values(), key=lambda o: o.key)
+
+    def _converted(self, statement: Statement, delta: Delta) -> list[Object]:
+        """Columns, as before the statement, whose values a type change of it does not give back."""
+        names = {loss.object for loss in structure(self._migration, delta) if loss.kind == "values"}
+        if statement.node == "AlterTableStmt":
+            names |= {loss.object for loss in written(self._migration, statement.text, delta)}
+        return sorted((o for o in delta.before if o.kind == "column" and o.name in names and self._worth(o)), key=lambda o: o.key)
+
+    def _recordable(self, table: Object) -> bool:
+        """Whether triggers see every change of its rows: not where they belong to partitions or children."""
+        f = table.facts
+        has_children = any(o.kind == "table" and table.name in (o.facts["parents"] or []) for o in self._observer.catalog)
+        return not (f["parents"] or f["partition_key"] or has_children)
+
+    # types
+
+    def _retyped(self, statement: Statement, old: list[Object]) -> bool:
+        """Keep the old columns beside the new ones, filled by the same rewrite of the table; False where that cannot be."""
+        altered = alteration(statement)
+        if altered is None or not all(self._simple(o) and plain(o.facts["label"]) in altered.conversions for o in old):
+            return False
+        if altered.reads - {plain(o.facts["label"]) for o in old} or (len(old) > 1 and altered.reads):
+            return False  # what other columns hold by then would pass for an edit
+        before = self._observer.catalog
+        self._close()
+        asides = {o.key: self._names.aside(o.facts["label"], o.facts["table"]) for o in old}
+        statements = list(self._keeping(statement, old, asides))
+        for sql in statements:
+            self._connection.execute(sql)
+        self._observer.refresh()
+        after = self._observer.catalog
+        columns = {plain(c.facts["label"]): c for c in after.columns(old[0].parent or old[0].key)}
+        beside = {key: columns[plain(name)] for key, name in asides.items()}
+        conversions = tuple(
+            self._conversion(after.objects[o.key], beside[o.key], altered.conversions[plain(o.facts["label"])]) for o in old
+        )
+        # To the inverter the parked column is the one that was there, and the converted one is new.
+        seen = Catalog.of(replace(o, key=beside[o.key].key) if o.key in beside else o for o in before)
+        inverse = tuple(invert(Delta.between(seen, after), dependents_on(self._connection), castable_on(self._connection)))
+        self.program.segments.append(Segment(tuple(statements), inverse, (), conversions))
+        self._from = after
+        return True
+
+    def _keeping(self, statement: Statement, old: list[Object], asides: dict[Key, str]) -> Iterator[str]:
+        for o in old:
+            yield f"ALTER TABLE {o.facts['table']} ADD COLUMN {asides[o.key]} {_type(o)}"
+        yield with_commands(statement, ", ".join(f"ALTER COLUMN {asides[o.key]} TYPE {_type(o)} USING {o.facts['label']}" for o in old))
+        for o in old:
+            about = f"parked by unmigrate {self._names.id}: was {o.facts['label']}"
+            yield comment_sql(f"COLUMN {o.facts['table']}.{asides[o.key]}", about)
+
+    def _simple(self, column: Object) -> bool:
+        f = column.facts
+        table = self._observer.catalog.get(column.parent)
+        owned = any(o.kind == "sequence" and o.parent == column.key for o in self._observer.catalog)
+        return not (f["identity"] or f["generated"] or f["inherited"] or owned) and table is not None and self._recordable(table)
+
+    def _conversion(self, now: Object, parked_: Object, using: str | None) -> Conversion:
+        label, own, type_, old = now.facts["label"], parked_.facts["label"], now.facts["type"], parked_.facts["type"]
+        forward = inlined(using, plain(label), plain(own)) if using is not None else f"{own}::{type_}"
+        ask = castable_on(self._connection)
+        source = f"(select null::{type_} as {label}) q"
+        backward = next((e for e in (f"{label}::{old}", f"{label}::text::{old}") if ask(f"{e} from {source}")), "")
+        return Conversion(parked_, now, forward, backward)
+
+    # images
+
+    def _with_images(self, statement: Statement, tables: list[Object], begin: Any, end: Any) -> None:
+        """Run the statement with images of these tables; those without a key cannot be kept."""
+        self._close()
+        before = self._observer.catalog
+        self._connection.execute("SAVEPOINT unmigrate_statement")
+        self._connection.execute(statement.text)
+        self._observer.refresh()
+        after = self._observer.catalog
+        self._connection.execute("ROLLBACK TO SAVEPOINT unmigrate_statement")
+        self._observer.restore(before)
+        taken = [image for table in _parents_first(tables, before) if (image := self._image(table, before, after))]
+        statements = [sql for i in taken for sql in begin(i)] + [statement.text] + [sql for i in taken for sql in end(i)]
+        for sql in statements:
+            self._connection.execute(sql)
+        self._observer.refresh()
+        self.program.segments.append(Segment(tuple(statements), self._inverse(), tuple(taken)))
+        self._from = self._observer.catalog
+
+    def _image(self, table: Object, before: Catalog, after: Catalog) -> Image | None:
+        self._images += 1
+        later = after.get(table.key)
+        own = dict(self._connection.execute(_OWN_TYPES, [table.key.oid]).fetchall())
+        listed = []
+        for column in before.columns(table.key):
+            if column.facts["generated"]:
+                continue
+            now = after.get(column.key)
+            same = now is not None and now.facts["type"] == column.facts["type"]
+            text = own[column.key.sub]
+            later_label, fixed = now.facts["label"] if now else None, column.facts["identity"] == "a"
+            listed.append(Column(column.facts["label"], later_label, column.facts["type"], text, text or not same, fixed))
+        stable = frozenset(str(c.before) for c in listed if c.text_before == c.text_after or later is None)
+        key = row_key(table, before, stable)
+        if not key and later is not None:
+            self.program.unkept.append(Loss(self._migration, table.name, "values", "rows of a table without a key cannot be told apart"))
+            return None
+        position = {c.before: i for i, c in enumerate(listed)}
+        keys = list(foreign_keys(before))
+        triggers = [(o.facts["label"], o.facts["enabled"]) for o in before if o.kind == "trigger" and o.parent == table.key]
+        return Image(
+            self._images, self._names.images, table.name, later.name if later else None, tuple(listed), tuple(position[c] for c in key),
+            tuple(k for k in keys if k.child == table.name), tuple(k for k in keys if k.parent == table.name),
+            tuple((name, enabled) for name, enabled in triggers if enabled != "D"),
+        )  # fmt: skip
+
+
+def _type(column: Object) -> str:
+    collation = f" COLLATE {column.facts['collation']}" if column.facts["collation"] else ""
+    return f"{column.facts['type']}{collation}"
+
+
+def _parents_first(tables: list[Object], catalog: Catalog) -> list[Object]:
+    """Tables in an order in which each comes after those it refers to, as far as there is one."""
+    refers = {(k.child, k.parent) for k in foreign_keys(catalog) if k.child != k.parent}
+    waiting, ordered = list(tables), []
+    while waiting:
+        free = [t for t in waiting if not any((t.name, o.name) in refers for o in waiting if o is not t)] or waiting[:1]
+        ordered += free
+        waiting = [t for t in waiting if t not in free]
+    return ordered

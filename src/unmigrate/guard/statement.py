@@ -1,0 +1,98 @@
+"""What the text of one statement allows: whether things can be moved out of its way beforehand."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from unmigrate.sql.script import ScriptError, Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Alteration:
+    """One ALTER TABLE: columns that its expressions read, constraints that it drops, columns whose type it changes by which expression.
+
+    An expression of None is a plain cast.
+    """
+
+    reads: frozenset[str]
+    drops: frozenset[str]
+    conversions: dict[str, str | None]
+
+
+def alteration(statement: Statement) -> Alteration | None:
+    """What an ALTER TABLE reads and converts; None for any other statement."""
+    node = _node(statement) if statement.node == "AlterTableStmt" else None
+    if node is None or type(node).__name__ != "AlterTableStmt":
+        return None
+    from pglast.enums import AlterTableType
+    from pglast.stream import RawStream
+
+    conversions: dict[str, str | None] = {}
+    for command in node.cmds:
+        if command.subtype == AlterTableType.AT_AlterColumnType:
+            using = getattr(command.def_, "raw_default", None)
+            conversions[command.name] = RawStream()(using) if using is not None else None
+    drops = frozenset(c.name for c in node.cmds if c.subtype == AlterTableType.AT_DropConstraint)
+    return Alteration(_column_names(node), drops, conversions)
+
+
+def dropped_types(statement: Statement) -> tuple[tuple[str, ...], ...]:
+    """Names, as parts, of the types and domains that a DROP TYPE or DROP DOMAIN names; () for any other statement."""
+    if statement.node != "DropStmt":
+        return ()
+    from pglast.enums import ObjectType
+
+    node: Any = _node(statement)
+    if node.removeType not in (ObjectType.OBJECT_TYPE, ObjectType.OBJECT_DOMAIN):
+        return ()
+    return tuple(tuple(part.sval for part in named.names) for named in node.objects)
+
+
+def with_commands(statement: Statement, commands: str) -> str:
+    """The ALTER TABLE with more commands before its own. commands: as they stand after ALTER TABLE x."""
+    from pglast import parse_sql
+    from pglast.stream import RawStream
+
+    node: Any = _node(statement)
+    more: Any = parse_sql(f"ALTER TABLE x {commands}")[0].stmt
+    node.cmds = (*more.cmds, *node.cmds)
+    return str(RawStream()(node))
+
+
+def inlined(expression: str, column: str, instead: str) -> str:
+    """The expression with a column's name replaced by another's (bare, or "new.column")."""
+    from pglast import ast, parse_sql
+    from pglast.stream import RawStream
+    from pglast.visitors import Visitor
+
+    class Rename(Visitor):
+        def visit_ColumnRef(self, ancestors: Any, node: Any) -> Any:
+            if getattr(node.fields[-1], "sval", None) == column:
+                return ast.ColumnRef(fields=tuple(ast.String(sval=part) for part in instead.split(".", 1)))
+            return None
+
+    tree = parse_sql(f"SELECT {expression}")
+    Rename()(tree)
+    return str(RawStream()(tree)).removeprefix("SELECT ")
+
+
+def _node(statement: Statement) -> Any:
+    from pglast import parse_sql
+    from pglast.parser import ParseError
+
+    try:
+        return parse_sql(statement.text)[0].stmt
+    except ParseError as error:
+        raise ScriptError(str(error.args[0])) from error
+
+
+def _column_names(node: Any) -> frozenset[str]:
+    from pglast.visitors import Visitor
+
+    found: set[str] = set()
+
+    class Collector(Visitor):
+        def visit_ColumnRef(self, ancestors: Any, node: Any) -> None:
+            found.update(name for field in node.fields if (name := getattr(field, "sval", None)))
+
+    Collector()(node)
+    return frozenset(found)

@@ -1,0 +1,213 @@
+"""The way back of a guarded migration, and the way forward again, found and tried on scratch where the guarded way up stands committed."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from unmigrate.catalog.model import Catalog, Object
+from unmigrate.catalog.observer import Delta, Observer
+from unmigrate.guard import filling, images
+from unmigrate.guard.names import Names, is_parked, own_name, plain, without_parked
+from unmigrate.guard.parking import let_go, parkable, parked
+from unmigrate.guard.program import Program, Segment
+from unmigrate.inverse.dependents import castable_on, dependents_on
+from unmigrate.inverse.invert import invert
+from unmigrate.prove.attempt import settles
+from unmigrate.prove.schema import differences, order_changed
+from unmigrate.sql import script
+from unmigrate.sql.script import ScriptError
+
+_ROWS_FIRST = ("table", "column", "enum", "domain", "composite", "sequence", "schema", "extension")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Statements that were tried. before/after: the catalogs around them; verdict and reason as in prove; destroys: what they lose.
+
+    prepare: (object, SQL) of steps before the switch.
+    """
+
+    statements: tuple[str, ...]
+    before: Catalog
+    after: Catalog
+    verdict: str
+    reason: str = ""
+    destroys: tuple[str, ...] = ()
+    prepare: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Runs statements in the open transaction, parking what they would take away."""
+
+    connection: psycopg.Connection[Any]
+    observer: Observer
+    names: Names
+    done: list[str] = field(default_factory=list)
+    destroyed: list[str] = field(default_factory=list)
+
+    def run(self, statements: Iterable[str], *, keep: bool = True) -> None:
+        for sql in statements:
+            self._one(sql, keep)
+
+    def _one(self, sql: str, keep: bool) -> None:
+        statement = _parsed(sql)
+        if statement and (moved := let_go(statement, self.observer.catalog, self.names)):
+            self._execute(moved)
+        before = self.observer.save()
+        self.connection.execute("SAVEPOINT unmigrate_step")
+        self.connection.execute(sql)
+        delta = self.observer.refresh()
+        tables, columns = parkable(statement, delta, _worth) if statement else ([], [])
+        if statement is None or not (tables or columns):
+            self.done.append(sql)
+            return
+        instead = parked(statement, delta, self.names, _worth) if keep else None
+        if instead is None:
+            self.destroyed += [o.name for o in (*tables, *columns)]
+            self.done.append(sql)
+            return
+        self.connection.execute("ROLLBACK TO SAVEPOINT unmigrate_step")
+        self.observer.restore(before)
+        self._execute(instead)
+
+    def _execute(self, statements: list[str]) -> None:
+        for one in statements:
+            self.connection.execute(one)
+        self.observer.refresh()
+        self.done += statements
+
+
+def _worth(o: Object) -> bool:
+    return not is_parked(o)
+
+
+def _parsed(sql: str) -> Any:
+    if not sql.lstrip().startswith(("ALTER", "DROP")):
+        return None
+    try:
+        return script.split(sql)[0]
+    except ScriptError:
+        return None
+
+
+def back(connection: psycopg.Connection[Any], observer: Observer, names: Names, program: Program, start: Catalog) -> Way:
+    """Go back in a new transaction, which stays open. Raises psycopg.Error where a statement fails."""
+    before = observer.catalog
+    undo = [sql for segment in reversed(program.segments) for sql in _undo(segment)]
+    walk, prepare = _walked(connection, observer, names, program, before, start, undo)
+    verdict, reason = compared(start, observer.catalog)
+    if verdict == "equivalent" and not _settled(connection, observer, start):
+        verdict = "refused"
+    return Way(tuple(walk.done), before, observer.catalog, verdict, reason, tuple(walk.destroyed), prepare)
+
+
+def _fillings(program: Program, now: Catalog, wanted: Catalog, names: Names, statements: list[str]) -> list[filling.Filling]:
+    """How columns that are parked now, and living in `wanted`, get values for rows written since."""
+    required = filling.returning(statements)
+    conversions = (c for s in program.segments for c in s.conversions)
+    known = {key: told for key, *told in filling.sources(conversions, now)}
+    imaged = {image.table_after for s in program.segments for image in s.images}
+    living = {(o.facts["table"], plain(o.facts["label"])): o for o in wanted if o.kind == "column" and not is_parked(o)}
+    found: list[filling.Filling] = []
+    for key, parked_ in sorted(now.objects.items()):
+        if parked_.kind != "column" or not is_parked(parked_) or parked_.parent is None or is_parked(now.objects[parked_.parent]):
+            continue
+        was = wanted.get(key)
+        if was is None or is_parked(was):  # a converted column: the parked one is another than the one that was there
+            was = living.get((parked_.facts["table"], own_name(parked_)))
+        if was is None:
+            continue
+        notnull = (was.facts["table"], was.facts["label"]) in required and parked_.facts["table"] not in imaged
+        source, value, forward_ = known.get(key, ("", was.facts["default"] or "" if notnull else "", ""))
+        if notnull or source:
+            table, label = parked_.facts["table"], parked_.facts["label"]
+            found.append(filling.Filling(len(found) + 1, names.images, table, label, was.name, source, value, forward_, notnull))
+    return found
+
+
+def _undo(segment: Segment) -> list[str]:
+    """Compare, schema, rows, and then what checks rows: NOT NULL of columns that come back empty, constraints, indexes."""
+    steps = list(segment.inverse)
+    if not segment.images:
+        return [s.sql for s in steps]
+    late = [s.sql for s in steps if s.kind not in _ROWS_FIRST]
+    early, not_null = [], []
+    for step in steps:
+        if step.kind not in _ROWS_FIRST:
+            continue
+        if " ADD COLUMN " in step.sql and step.sql.endswith(" NOT NULL") and not re.search(" DEFAULT | GENERATED ", step.sql):
+            table = step.sql.removeprefix("ALTER TABLE ").partition(" ADD COLUMN ")[0]
+            label = step.name.removeprefix(f"{table}.")
+            not_null.append(f"ALTER TABLE {table} ALTER COLUMN {label} SET NOT NULL")
+            early.append(step.sql.removesuffix(" NOT NULL"))
+        elif step.sql.endswith(" SET NOT NULL"):
+            not_null.append(step.sql)
+        else:
+            early.append(step.sql)
+    drops = [sql for sql in late if _takes(sql)]
+    compared_ = [sql for image in segment.images for sql in images.compare(image)]
+    return [*compared_, *drops, *early, *images.restore(segment.images), *not_null, *(sql for sql in late if not _takes(sql))]
+
+
+def _takes(sql: str) -> bool:
+    return sql.startswith("DROP ") or " DROP CONSTRAINT " in sql
+
+
+def _walked(
+    connection: psycopg.Connection[Any], observer: Observer, names: Names, program: Program, now: Catalog, wanted: Catalog,
+    statements: list[str], *, keep: bool = True,
+) -> tuple[_Walk, tuple[tuple[str, str], ...]]:  # fmt: skip
+    """Prepare, and walk the statements between what takes the preparations away again."""
+    fillings = _fillings(program, now, wanted, names, statements)
+    prepare = tuple(step for f in fillings for step in filling.prepare(f))
+    for _, sql in prepare:
+        connection.execute(sql)
+    observer.refresh()
+    walk = _Walk(connection, observer, names)
+    walk.run((sql for f in fillings for sql in filling.first(f)), keep=keep)
+    walk.run(statements, keep=keep)
+    walk.run((sql for f in fillings for sql in filling.last(f, f.wanted.rpartition(f".{_label(f)}")[0])), keep=keep)
+    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    return walk, prepare
+
+
+def _label(f: filling.Filling) -> str:
+    """The last part of the wanted name."""
+    match = re.search(r'("(?:[^"]|"")+"|[^."]+)$', f.wanted)
+    return match[1] if match else ""
+
+
+def forward(connection: psycopg.Connection[Any], observer: Observer, names: Names, program: Program, wanted: Catalog) -> Way:
+    """From the way back's end to where the guarded migration stood. Raises psycopg.Error, CannotInvert."""
+    before = observer.catalog
+    steps = invert(Delta.between(wanted, before), dependents_on(connection), castable_on(connection))
+    walk, prepare = _walked(connection, observer, names, program, before, wanted, [step.sql for step in steps], keep=False)
+    found = [d for d in differences(wanted, observer.catalog) if not d.derived_only]
+    verdict = "refused" if found else "exact"
+    return Way(tuple(walk.done), before, observer.catalog, verdict, str(found[0]) if found else "", tuple(walk.destroyed), prepare)
+
+
+def _settled(connection: psycopg.Connection[Any], observer: Observer, start: Catalog) -> bool:
+    """Whether texts that read differently become one when loaded again."""
+    saved = observer.save()
+    connection.execute("SAVEPOINT unmigrate_settle")
+    try:
+        return settles(connection, observer, differences(without_parked(start), without_parked(saved)))
+    finally:
+        connection.execute("ROLLBACK TO SAVEPOINT unmigrate_settle")
+        observer.restore(saved)
+
+
+def compared(wanted: Catalog, found: Catalog, *, one_database: bool = True) -> tuple[str, str]:
+    """(verdict, reason) of two catalogs by name, parked things left out. In one database, what survived must bear its own name."""
+    old, new = without_parked(wanted), without_parked(found)
+    differing = [d for d in differences(old, new) if one_database or d.facts != frozenset({"name"})]
+    if real := [d for d in differing if not d.derived_only]:
+        return "refused", str(real[0])
+    if order := order_changed(old, new, old.objects.keys()):
+        return "column-order", f"columns of {', '.join(order)} stand in another order"
+    return ("equivalent", str(differing[0])) if differing else ("exact", "")

@@ -1,0 +1,186 @@
+"""Deploy, roll back, apply again, roll back: catalogs and rows are equal each time, and what is purged leaves no trace."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.guard.conftest import Live
+from unmigrate.park.purge import kept, purge
+
+INIT = """
+CREATE TYPE "Role" AS ENUM ('USER', 'ADMIN');
+CREATE TABLE org (id int PRIMARY KEY, name text);
+CREATE TABLE "User" (id serial PRIMARY KEY, email varchar(40) NOT NULL UNIQUE, nick text, role "Role" NOT NULL DEFAULT 'USER',
+  "orgId" int REFERENCES org ON DELETE CASCADE, score int NOT NULL DEFAULT 0 CHECK (score >= 0), seq bigserial);
+CREATE INDEX "User_nick_idx" ON "User" (nick);
+CREATE TABLE "Post" (id int PRIMARY KEY, "userId" int NOT NULL REFERENCES "User" ON DELETE RESTRICT ON UPDATE CASCADE, body text);
+CREATE VIEW nicks AS SELECT nick FROM "User";
+CREATE TABLE tag (a int, b int, note text, PRIMARY KEY (a, b));
+"""
+ROWS = """
+INSERT INTO org SELECT g, 'o' || g FROM generate_series(1, 3) g;
+INSERT INTO "User" (email, nick, role, "orgId", score)
+  SELECT 'u' || g, CASE WHEN g % 3 > 0 THEN 'n' || g END, (ARRAY['USER', 'ADMIN'])[1 + g % 2]::"Role", 1 + g % 3, g FROM generate_series(1, 20) g;
+INSERT INTO "Post" SELECT g, g, 'b' || g FROM generate_series(1, 10) g;
+INSERT INTO tag SELECT g, g, 't' || g FROM generate_series(1, 5) g;
+"""
+CHANGES = {
+    "drop a column": 'DROP VIEW nicks; ALTER TABLE "User" DROP COLUMN nick',
+    "drop a column with what hangs on it": 'ALTER TABLE "User" DROP COLUMN nick CASCADE, DROP COLUMN email, DROP COLUMN seq',
+    "drop a column with its foreign key": 'ALTER TABLE "User" DROP COLUMN "orgId"',
+    "drop a column and the table it refers to": 'ALTER TABLE "User" DROP COLUMN "orgId"; DROP TABLE org',
+    "drop a column and make it anew": 'ALTER TABLE "User" DROP COLUMN score, ADD COLUMN score text NOT NULL DEFAULT \'none\'',
+    "drop a column and its type": 'ALTER TABLE "User" DROP COLUMN role; DROP TYPE "Role"',
+    "drop the primary key": 'ALTER TABLE tag DROP CONSTRAINT tag_pkey, DROP COLUMN a, ADD PRIMARY KEY (b)',
+    "drop a table": 'DROP TABLE "Post"; DROP TABLE tag',
+    "drop a table that others refer to": 'DROP TABLE "User" CASCADE',
+    "drop a table and make it anew": 'DROP TABLE tag; CREATE TABLE tag (id serial PRIMARY KEY, a int)',
+    "change a type": 'ALTER TABLE "Post" ALTER COLUMN body TYPE int USING (length(body))',
+    "widen a type": 'ALTER TABLE "User" ALTER COLUMN score TYPE bigint, ALTER COLUMN email TYPE text',
+    "update": "UPDATE \"User\" SET nick = upper(nick) WHERE id > 4; UPDATE tag SET a = a + 100",
+    "update, then drop": 'ALTER TABLE "User" ADD COLUMN handle text; UPDATE "User" SET handle = nick; ALTER TABLE "User" DROP COLUMN nick CASCADE',
+    "delete with its children": 'ALTER TABLE "User" DROP CONSTRAINT "User_orgId_fkey", ADD FOREIGN KEY ("orgId") REFERENCES org ON DELETE CASCADE; '
+    'DELETE FROM "Post" WHERE "userId" < 5; DELETE FROM "User" WHERE id < 5; DELETE FROM org WHERE id = 9',
+    "delete by cascade": 'DELETE FROM "Post"; DELETE FROM org WHERE id = 2',
+    "insert": "INSERT INTO org VALUES (50, 'new'); INSERT INTO tag VALUES (70, 70, 'x')",
+    "truncate": "TRUNCATE tag",
+    "a block that drops and updates": 'DO $$ BEGIN ALTER TABLE tag DROP COLUMN note; UPDATE "Post" SET body = \'gone\'; END $$',
+    "new label, used at once by rows": "ALTER TYPE \"Role\" RENAME VALUE 'ADMIN' TO 'BOSS'; UPDATE \"User\" SET role = 'BOSS'",
+    "enum swap": 'CREATE TYPE "Role_new" AS ENUM (\'USER\', \'ADMIN\', \'OWNER\'); ALTER TABLE "User" ALTER COLUMN role DROP DEFAULT; '
+    'ALTER TABLE "User" ALTER COLUMN role TYPE "Role_new" USING (role::text::"Role_new"); ALTER TYPE "Role" RENAME TO "Role_old"; '
+    'ALTER TYPE "Role_new" RENAME TO "Role"; DROP TYPE "Role_old"; ALTER TABLE "User" ALTER COLUMN role SET DEFAULT \'OWNER\'',
+    "add things": 'CREATE TYPE k AS ENUM (\'A\'); CREATE TABLE n (id int PRIMARY KEY, k k); ALTER TABLE "User" ADD COLUMN k k, ADD COLUMN z int UNIQUE',
+    "rename": 'ALTER TABLE "User" RENAME COLUMN nick TO handle; ALTER TABLE tag RENAME TO label',
+}  # fmt: skip
+
+
+def contents(live: Live) -> dict[str, list[str]]:
+    with live.connect() as connection:
+        tables = connection.execute(
+            "select quote_ident(c.relname), string_agg(quote_ident(a.attname) || '::text', ', ' order by a.attname) from pg_class c "
+            "join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname !~ '^_unmigrate' "
+            "where relkind = 'r' and relnamespace = 'public'::regnamespace and relname <> '_prisma_migrations' group by c.oid, c.relname"
+        ).fetchall()
+        return {t: sorted(map(repr, connection.execute(f"select {columns} from {t}").fetchall())) for t, columns in tables}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_back_and_forth(live: Callable[..., Live], name: str) -> None:
+    it = live(INIT, ROWS)
+    shape, rows = it.shape(), contents(it)
+    it.deploy(CHANGES[name])
+    one = it.guarded[-1]
+    assert one.back is not None, one.why
+    assert not one.losses
+    new_shape, new_rows = it.shape(), contents(it)
+    assert (new_shape, new_rows) == plainly(live, CHANGES[name])
+    it.rollback()
+    assert (it.shape(), contents(it)) == (shape, rows)
+    if one.again is not None:
+        it.redo()
+        assert (it.shape(), contents(it)) == (new_shape, new_rows)
+        it.rollback()
+        assert (it.shape(), contents(it)) == (shape, rows)
+    with it.connect() as connection:
+        for each in kept(connection):
+            purge(connection, each.guard)
+        left = connection.execute(
+            "select relname from pg_class where relname ~ '_unmigrate_' union all select attname from pg_attribute where attname ~ '_unmigrate_' "
+            "and not attisdropped union all select nspname from pg_namespace where nspname ~ '^unmigrate_[0-9a-f]{6}' "
+            "union all select typname from pg_type where typname ~ '_unmigrate_'"
+        ).fetchall()
+    assert left == []
+    assert (it.shape(), contents(it)) == (shape, rows)
+
+
+def plainly(live: Callable[..., Live], sql: str) -> tuple[Any, Any]:
+    """What the migration leads to where nobody guards it."""
+    other = live(INIT, ROWS)
+    other.run(sql)
+    return other.shape(), contents(other)
+
+
+def test_redo_is_there_unless_rows_were_changed(live: Callable[..., Live]) -> None:
+    it = live(INIT, ROWS)
+    assert it.guard(CHANGES["drop a table"]).again is not None
+    assert live(INIT, ROWS).guard(CHANGES["update"]).again is None
+
+
+def test_what_cannot_be_kept_needs_consent(live: Callable[..., Live]) -> None:
+    from unmigrate.errors import RefusedError
+
+    it = live("CREATE TABLE nokey (a int, b text)", "INSERT INTO nokey VALUES (1, 'x')")
+    with pytest.raises(RefusedError) as refusal:
+        it.deploy("UPDATE nokey SET b = 'y'")
+    assert refusal.value.code == "loss"
+    assert it.value("SELECT b FROM nokey") == "x"
+
+
+def test_a_migration_that_fails_on_rows_changes_nothing(live: Callable[..., Live]) -> None:
+    from unmigrate.errors import FailedError
+
+    it = live(INIT, ROWS)
+    shape, rows = it.shape(), contents(it)
+    with pytest.raises(FailedError):
+        it.deploy('ALTER TABLE "User" DROP COLUMN seq, ADD CONSTRAINT low CHECK (score < 5)')
+    assert (it.shape(), contents(it)) == (shape, rows)
+    assert it.rows("SELECT migration_name FROM _prisma_migrations") == [("1",)]
+
+
+def test_the_vault_is_closed_to_others(live: Callable[..., Live]) -> None:
+    it = live(INIT, ROWS)
+    it.deploy(CHANGES["update"] + ";" + CHANGES["drop a table"])
+    with it.work.pool.server.connect() as admin:
+        admin.execute("CREATE ROLE unmigrate_test_nobody")
+    try:
+        with it.work.pool.connect_superuser(it.name) as connection:
+            schemas = [
+                n
+                for (n,) in connection.execute(
+                    "select nspname from pg_namespace where nspname ~ '^unmigrate' and nspname <> 'unmigrate_scratch'"
+                )
+            ]
+            assert len(schemas) == 4
+            connection.execute("SET ROLE unmigrate_test_nobody")
+            for schema in schemas:
+                row = connection.execute("select has_schema_privilege(%s, 'USAGE')", [schema]).fetchone()
+                assert row == (False,)
+    finally:
+        with it.work.pool.server.connect() as admin:
+            admin.execute("DROP ROLE unmigrate_test_nobody")
+
+
+def test_a_table_that_changed_since_is_drift(live: Callable[..., Live]) -> None:
+    from unmigrate.errors import RefusedError
+
+    it = live(INIT, ROWS)
+    it.deploy(CHANGES["drop a column"])
+    parked = it.value("select quote_ident(attname) from pg_attribute where attname ~ '_old_nick$'")
+    it.run(f'ALTER TABLE "User" ALTER COLUMN {parked} TYPE varchar(5)')
+    with pytest.raises(RefusedError) as refusal:
+        it.rollback()
+    assert refusal.value.code == "drift"
+
+
+def test_hidden_writes_are_not_deployed(live: Callable[..., Live]) -> None:
+    """A trigger that scratch does not know writes to a table of which nobody takes an image."""
+    from unmigrate.errors import FailedError
+
+    it = live(INIT, ROWS)
+    it.run(
+        "CREATE FUNCTION sneak() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE org SET name = ''x''; RETURN NULL; END'; "
+        "CREATE TRIGGER sneak AFTER UPDATE ON tag EXECUTE FUNCTION sneak()"
+    )
+    with pytest.raises(FailedError) as failure:
+        it.deploy("UPDATE tag SET note = 'n'")
+    assert failure.value.code == "unrecorded"
+    assert it.value("SELECT count(*) FROM org WHERE name = 'x'") == 0
+
+
+def test_psycopg_sees_no_parked_thing_by_name(live: Callable[..., Live]) -> None:
+    it = live(INIT, ROWS)
+    it.deploy(CHANGES["drop a column"])
+    with it.connect() as connection, pytest.raises(psycopg.errors.UndefinedColumn):
+        connection.execute('SELECT nick FROM "User"')
