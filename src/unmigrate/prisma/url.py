@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from unmigrate.errors import EnvironmentProblem, RefusedError, UnmigrateError, UsageError
+from unmigrate.prisma.pooler import shares_servers
 
 _LIBPQ = frozenset(
     {"host", "hostaddr", "port", "user", "password", "dbname", "application_name", "options", "sslmode", "sslrootcert", "sslkey",
@@ -106,14 +107,26 @@ def _host(parts: SplitResult) -> str:
 def connect(url: DatabaseUrl, **kwargs: Any) -> psycopg.Connection[Any]:
     """Connect as Prisma does, search_path included. Raises EnvironmentProblem in one line, without secrets."""
     if url.pooled:
-        message = f"{url.display} goes through a pooler (pgbouncer=true), where locks and settings do not hold"
-        raise RefusedError(message, code="pooler", remedy="give the database's own URL: directUrl in the datasource, or --url")
+        raise _pooler(url, "pgbouncer=true")
+
+    def open_session() -> psycopg.Connection[Any]:
+        return psycopg.connect(url.conninfo, autocommit=True, prepare_threshold=None, application_name="unmigrate", **kwargs)
+
     try:
-        connection = psycopg.connect(url.conninfo, autocommit=True, prepare_threshold=None, application_name="unmigrate", **kwargs)
+        connection = open_session()
+        if shares_servers(connection, open_session):
+            connection.close()
+            raise _pooler(url, "two sessions share one server process")
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise _unreachable(url, str(error)) from None
     connection.execute(f"SET search_path = {quoted(url.schema)}")
     return connection
+
+
+def _pooler(url: DatabaseUrl, seen: str) -> RefusedError:
+    message = f"{url.display} goes through a pooler in transaction mode ({seen}), where locks and settings do not hold"
+    remedy = "give the database's own URL: directUrl in the datasource, or --url; on hosted databases often another port (5432 for 6543)"
+    return RefusedError(message, code="pooler", remedy=remedy)
 
 
 # What libpq says, what it means, and what to do. The first that is found counts; {0} is the URL without password, {1} the database.
