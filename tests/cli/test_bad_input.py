@@ -1,5 +1,6 @@
 """Bad input: one line of what is wrong, what to do, the right exit status, nothing changed."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,16 @@ def test_sql_that_fails_on_scratch(project: Path) -> None:
 
 def test_sql_that_does_not_parse(project: Path) -> None:
     (project / "prisma/migrations/2_more/migration.sql").write_text("ALTER TABEL x")
-    check(4, "replay", "plan", "--project", project)
+    for command in ("plan", "prove", "down"):
+        assert "correct the file" in check(2, "syntax", command, "--project", project)
+    status, printed = run("audit", "--no-cache", "--project", project)
+    assert status == 1
+    assert "correct the file" in printed
+
+
+def test_a_transaction_that_is_never_committed(project: Path) -> None:
+    (project / "prisma/migrations/2_more/migration.sql").write_text("BEGIN; CREATE TABLE x (id int)")
+    assert "never commits" in check(2, "syntax", "plan", "--project", project)
 
 
 def test_template_placeholders(project: Path) -> None:
@@ -111,10 +121,15 @@ def test_steps_in_typescript(project: Path) -> None:
     status, printed = run("plan", "--project", project)
     assert status == 2
     assert "3_code" in printed
+    status, printed = run("audit", "--no-cache", "--project", project)
+    assert status == 1  # the rest is judged
+    assert "left out: 3_code" in printed
 
 
 def test_an_unknown_name(project: Path, url: str) -> None:
     check(2, "unknown-migration", "rollback", "9_nothing", "--project", project, "--url", url, "--yes")
+    printed = check(2, "unknown-migration", "plan", "more", "--project", project)
+    assert "did you mean 2_more?" in printed
 
 
 def test_not_the_last_one(project: Path, url: str) -> None:
@@ -195,3 +210,47 @@ def test_help_of_every_command_has_an_example() -> None:
         status, printed = run(name, "--help")
         assert status == 0
         assert f"unmigrate {name}" in printed.split("Example:", 1)[1], name
+
+
+@pytest.mark.parametrize(
+    "words", [("frobnicate",), ("plan", "--frob"), ("plan", "--last", "x"), ("prove", "--down", "nowhere.sql"), ("rollback", "a", "b")]
+)
+def test_wrong_words_on_the_command_line(words: tuple[str, ...]) -> None:
+    printed = check(2, "usage", *words)
+    assert len(printed.strip().splitlines()) == 2
+    assert f"unmigrate{'' if words[0] == 'frobnicate' else f' {words[0]}'} --help" in printed
+
+
+def test_no_words_show_the_help() -> None:
+    status, printed = run()
+    assert status == 2
+    assert "rollback" in printed and "error" not in printed
+
+
+def test_every_error_has_a_remedy(project: Path, tmp_path: Path) -> None:
+    for words in (("--last", "0"), ("1_init",), ("2_more", "--last", "1"), ("--fill", "x"), ("--url", "nonsense")):
+        status, printed = run("plan", "--project", project, *words)
+        assert status in (2, 3), printed
+        assert re.search(r"what to do: \w", printed), printed
+        assert "--last 2" in printed or words != ("1_init",)
+
+
+def test_doctor_says_what_comes_first(tmp_path: Path) -> None:
+    status, printed = run("doctor", "--project", tmp_path)
+    assert status == 4
+    assert printed.count("is not a Prisma project") == 1
+    assert printed.count("not looked at: project comes first") == 2
+
+
+def test_a_role_without_any_right(project: Path, url: str, server: Server) -> None:
+    with server.connect() as connection:
+        connection.execute("CREATE ROLE um_without LOGIN")
+    other = url.replace("unmigrate_migrator@", "um_without@")
+    assert other != url
+    for command in ("status", "plan", "rollback --yes", "verify"):
+        printed = check(4, "privilege", *command.split(), "--project", project, "--url", other)
+        assert "um_without" in printed or "_prisma_migrations" in printed
+    status, printed = run("doctor", "--project", project, "--url", other)
+    assert (status, "Traceback" in printed) == (4, False), printed
+    with server.connect() as connection:
+        connection.execute("DROP ROLE um_without")

@@ -73,11 +73,19 @@ def test_a_password_that_should_be_encoded(secret: str) -> None:
     assert secret not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["mysql://h/db", "file:./dev.db", "prisma://accelerate.example/?api_key=s3cr3t", "s3cr3t", ""])
+@pytest.mark.parametrize("text", ["mysql://h/db", "file:./dev.db", "prisma://accelerate.example/?api_key=s3cr3t"])
 def test_what_is_not_postgresqls(text: str) -> None:
     with pytest.raises(RefusedError) as caught:
         parse_url(text)
     assert caught.value.code == "provider"
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["s3cr3t", "", "localhost:5432/s3cr3t"])
+def test_what_is_no_url(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_url(text)
+    assert caught.value.code == "url"
     assert "s3cr3t" not in str(caught.value)
 
 
@@ -92,6 +100,7 @@ def test_nobody_there() -> None:
     with pytest.raises(EnvironmentProblem) as caught:
         connect(parse_url("postgresql://me:s3cr3t@127.0.0.1:1/db"))
     assert caught.value.code == "unreachable"
+    assert str(caught.value).endswith("cannot be reached: Connection refused")
     assert "s3cr3t" not in str(caught.value)
 
 

@@ -28,7 +28,7 @@ def command(
 ) -> int:  # fmt: skip
     """Prove the way back of every migration of a history, on a scratch server. Changes nothing else.
 
-    Exit 0: every way back is exact or equivalent and loses nothing; 1: something is lossy, refused or not covered.
+    Exit 0: every way back is exact or equivalent and loses nothing; 1: something is lossy, refused, not covered or left out.
     """
     from unmigrate.prisma.migrations import read_migrations
     from unmigrate.prove.audit import audit
@@ -74,7 +74,7 @@ def command(
         click.echo(f"\nStopped at {stopped.name}: {stopped.report['schema']['reason']}")
         click.echo(f"  what to do: {stopped.report['schema']['remedy']}")
     click.echo(f"\nProved on {server['label']}; a rollback asks for a proof on the target's own major version.")
-    return _summary(entries)
+    return max(_summary(entries), 1 if left_out else 0)
 
 
 def _line(value: dict[str, Any]) -> str:

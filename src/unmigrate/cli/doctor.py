@@ -24,15 +24,21 @@ def command(as_json: bool, **rest: Any) -> int:
         ("privileges", lambda: _privileges(at)),
         ("scratch", lambda: _scratch(at)),
     ]
-    results = [_run(name, check) for name, check in checks]
+    results: list[dict[str, Any]] = []
+    for name, check in checks:
+        failed = next((r["check"] for r in results if not r["ok"]), None)
+        if failed is not None and name != "scratch":  # each but the last rests on those before it
+            results.append({"check": name, "ok": False, "says": f"not looked at: {failed} comes first", "remedy": ""})
+        else:
+            results.append(_run(name, check))
     if as_json:
         render.print_json({"checks": results})
     else:
         for result in results:
-            mark = click.style("ok", fg="green") if result["ok"] else click.style("missing", fg="red")
-            click.echo(f"{result['check']:11} {mark:8} {result['says']}")
+            mark = click.style(f"{'ok':7}", fg="green") if result["ok"] else click.style("missing", fg="red")
+            click.echo(f"{result['check']:10}  {mark}  {result['says']}")
             if result["remedy"]:
-                click.echo(f"{'':11} what to do: {result['remedy']}")
+                click.echo(f"{'':21}what to do: {result['remedy']}")
     return 0 if all(r["ok"] for r in results) else 4
 
 

@@ -8,7 +8,7 @@ import click
 from unmigrate.cli import options, planning
 
 
-@click.command("down", epilog="Example: unmigrate down --last 1 > rollback.sql && psql -f rollback.sql")
+@click.command("down", epilog="Example: unmigrate down --last 1 > rollback.sql && psql -v ON_ERROR_STOP=1 -f rollback.sql")
 @planning.selection_options
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write there instead of standard output.")
 @options.json_option

@@ -57,13 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     from unmigrate.errors import UnmigrateError
 
     try:
-        result: Any = cli.main(args=argv, standalone_mode=False)
+        result: Any = cli.main(args=argv, prog_name="unmigrate", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("Stopped; nothing was changed.", err=True)
         return 130
     except click.ClickException as error:
-        error.show()
-        return 2
+        return _usage(error)
     except click.exceptions.Exit as error:
         return int(error.exit_code)
     except UnmigrateError as error:
@@ -73,6 +72,17 @@ def main(argv: list[str] | None = None) -> int:
             return _show(known)
         raise
     return int(result) if isinstance(result, int) else 0
+
+
+def _usage(error: click.ClickException) -> int:
+    """What click says, as we say it; without any words, its help."""
+    from unmigrate.errors import UsageError
+
+    context = getattr(error, "ctx", None)
+    if context is None or type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    return _show(UsageError(error.format_message(), code="usage", remedy=f"{context.command_path} --help"))
 
 
 def _show(error: "UnmigrateError") -> int:
@@ -91,7 +101,8 @@ def _translated(error: Exception) -> "UnmigrateError | None":
     from unmigrate.sql.script import ScriptError
 
     if isinstance(error, ReplayError):
-        return EnvironmentProblem(f"the history does not replay on scratch: {error}", code="replay", remedy=error.remedy)
+        kind, code = (UsageError, "syntax") if error.unreadable else (EnvironmentProblem, "replay")
+        return kind(f"the history does not replay on scratch: {error}", code=code, remedy=error.remedy)
     if isinstance(error, ScriptError):
         return UsageError(f"this is not SQL that PostgreSQL can parse: {error}", code="syntax", remedy="correct the file")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):

@@ -29,7 +29,11 @@ class Where:
 def where_options(function: F) -> F:
     """--project, --url, --filter, --schema-file, --migrations, --scratch."""
     for option in (
-        click.option("--scratch", metavar="URL", help="Scratch server: embedded, debian, target or a URL. Default: embedded."),
+        click.option(
+            "--scratch",
+            metavar="URL",
+            help="Scratch server: embedded, debian, debian:15, target or a URL. Default: what fits of Debian's and embedded.",
+        ),
         click.option("--migrations", type=click.Path(path_type=Path), help="The migrations folder, if not where Prisma looks."),
         click.option("--schema-file", type=click.Path(path_type=Path), help="schema.prisma or the folder of schema files."),
         click.option("--filter", "package", metavar="NAME", help="Package of a monorepo, by its package.json name."),

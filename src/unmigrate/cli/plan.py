@@ -29,8 +29,8 @@ def command(
 ) -> int:
     """Show the way back over the last migrations: statement and inverse, losses, blockers, locks, options. Changes nothing.
 
-    With a reachable database its ledger says what is applied and its rows are counted; without one the whole folder counts as
-    applied. Exit 1 when something is lossy, blocked or refused.
+    NAME, if given, must be the last one applied. With a database URL its ledger says what is applied and its rows are counted;
+    without one the whole folder counts as applied. Exit 1 when something is lossy, blocked or refused.
     """
     from unmigrate.cli.show_plan import show
 

@@ -32,7 +32,9 @@ def parse_fill(values: tuple[str, ...]) -> dict[str, str]:
     for value in values:
         column, equals, expression = value.partition("=")
         if not equals or not expression.strip():
-            raise UsageError(f"--fill wants 'schema.table.column = SQL', not {value!r}", code="fill")
+            raise UsageError(
+                f"--fill wants 'schema.table.column = SQL', not {value!r}", code="fill", remedy="name the column as the plan does"
+            )
         result[column.strip()] = expression.strip()
     return result
 

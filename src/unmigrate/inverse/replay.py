@@ -14,6 +14,7 @@ from unmigrate.sql import script
 
 Mode = Literal["transaction", "committed", "statements"]
 INSUFFICIENT_PRIVILEGE = "42501"
+SYNTAX_ERROR = "42601"
 EXPECTS = "give what the history expects to find with --setup FILE, or a scratch server that has it with --scratch URL"
 NOT_IN_TRANSACTION = ("25001", "55P04")  # active_sql_transaction (CONCURRENTLY), unsafe_new_enum_value_usage
 
@@ -26,8 +27,15 @@ class ReplayError(Exception):
         self.sqlstate = sqlstate
 
     @property
+    def unreadable(self) -> bool:
+        """Whether the file itself is at fault, wherever it is run: it does not parse, or ends inside a transaction."""
+        return self.sqlstate in (None, SYNTAX_ERROR)
+
+    @property
     def remedy(self) -> str:
         """What to do about it, in the words of the command line."""
+        if self.unreadable:
+            return "correct the file"
         if self.sqlstate == INSUFFICIENT_PRIVILEGE:
             return f"if you would run these migrations on this machine anyway: --trusted; else {EXPECTS}"
         return EXPECTS

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.model import Catalog, Key
-from unmigrate.errors import EnvironmentProblem, RefusedError, UsageError
+from unmigrate.errors import EnvironmentProblem, RefusedError, UnmigrateError, UsageError
 from unmigrate.inverse.losses import added, losses
 from unmigrate.inverse.model import InverseStep
 from unmigrate.inverse.replay import ReplayError
@@ -68,6 +69,8 @@ def _replayed(migration: Migration, run: Callable[[], Any]) -> Any:
         return run()
     except ReplayError as error:
         message = f"{migration.name} does not replay on scratch: {error}"
+        if error.unreadable:
+            raise UsageError(message, code="syntax", remedy=error.remedy) from error
         raise EnvironmentProblem(message, code="replay", remedy=error.remedy) from error
 
 
@@ -183,17 +186,21 @@ def _all_locks(proofs: Sequence[SchemaProof]) -> tuple[Lock, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
+def _not_applied(given: str, migrations: Sequence[Migration], applied: Sequence[str]) -> UnmigrateError:
+    if given in {m.name for m in migrations}:
+        return RefusedError(f"{given} is not applied", code="not-applied", remedy="unmigrate status shows what is")
+    like = [name for name in applied if given in name] or get_close_matches(given, applied, 1)
+    remedy = f"did you mean {like[-1]}?" if like else "take the name of its folder; unmigrate status shows what is applied"
+    return UsageError(f"there is no migration {given}", code="unknown-migration", remedy=remedy)
+
+
 def chosen(migrations: Sequence[Migration], applied: Sequence[str], name: str | None, last: int | None, to: str | None) -> int:
     """How many of the applied migrations are to be undone. Raises UsageError for an unknown name, RefusedError for an older one."""
     if sum(x is not None for x in (name, last, to)) > 1:
-        raise UsageError("give one of NAME, --last and --to", code="ambiguous")
+        raise UsageError("NAME, --last and --to say three different things", code="ambiguous", remedy="give one of them")
     for given in (name, to):
         if given is not None and given not in applied:
-            known = given in {m.name for m in migrations}
-            message = f"{given} is not applied" if known else f"there is no migration {given}"
-            raise (RefusedError if known else UsageError)(
-                message, code="not-applied" if known else "unknown-migration", remedy="unmigrate status lists them"
-            )
+            raise _not_applied(given, migrations, applied)
     if to is not None:
         return len(applied) - 1 - list(applied).index(to)
     if name is not None and name != applied[-1]:
@@ -201,10 +208,11 @@ def chosen(migrations: Sequence[Migration], applied: Sequence[str], name: str | 
         remedy = (
             f"undo back to the one before it: --to {applied[list(applied).index(name) - 1]}"
             if name != applied[0]
-            else "undo all with --last"
+            else f"undo all of them: --last {len(applied)}"
         )
         raise RefusedError(message, code="not-last", remedy=remedy)
     count = 1 if last is None else last
     if not 1 <= count <= len(applied):
-        raise UsageError(f"{count} migrations cannot be undone: {len(applied)} are applied", code="count")
+        message = f"{count} migrations cannot be undone: {len(applied)} are applied"
+        raise UsageError(message, code="count", remedy=f"give --last a number from 1 to {len(applied)}")
     return count

@@ -64,7 +64,9 @@ def read_migrations(folder: Path, *, on_code: Callable[[UsageError], None] | Non
         raise RefusedError(message, code="provider", remedy="give the folder of a PostgreSQL project")
     found = tuple(_read(each) for each in sorted(_folders(folder, on_code), key=lambda each: order_key(each.name)))
     if not found:
-        raise UsageError(f"{folder} holds no migrations", code="no-migrations", remedy="give the folder that holds <name>/migration.sql")
+        raise UsageError(
+            f"{folder} holds no migrations", code="no-migrations", remedy="give the folder that holds <name>/migration.sql, or --project"
+        )
     return found
 
 

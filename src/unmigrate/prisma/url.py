@@ -89,8 +89,10 @@ def _split(text: str) -> tuple[SplitResult, int | None]:
         message = "the database URL is Prisma Accelerate's, which takes no migrations"
         raise RefusedError(message, code="provider", remedy="give the database's own URL: directUrl in the datasource, or --url")
     if parts.scheme not in ("postgresql", "postgres"):
-        message = f"the database URL is for {parts.scheme}; unmigrate is for PostgreSQL" if "://" in text else "that is no database URL"
-        raise RefusedError(message, code="provider", remedy="give one like postgresql://user:password@host:5432/database")
+        remedy = "give one like postgresql://user:password@host:5432/database"
+        if "://" not in text and not text.startswith("file:"):
+            raise UsageError("the database URL given is none", code="url", remedy=remedy)
+        raise RefusedError(f"the database URL is for {parts.scheme}; unmigrate is for PostgreSQL", code="provider", remedy=remedy)
     if "@" in parts.path + parts.fragment or ("@" in parts.query and "@" not in parts.netloc):
         raise UsageError("the database URL cannot be read: its password ends too early", code="url", remedy=_ESCAPE)
     return parts, port
@@ -147,6 +149,9 @@ def _unreachable(url: DatabaseUrl, text: str) -> UnmigrateError:
     for pattern, code, message, remedy in _REASONS:
         if re.search(pattern, text):
             return EnvironmentProblem(message.format(url.display, url.database), code=code, remedy=remedy)
-    last = text.strip().splitlines()[-1]
-    message = f"{url.display} cannot be reached: {last}"
-    return EnvironmentProblem(message, code="unreachable", remedy="check host and port, and that it runs")
+    reasons = [line.strip() for line in text.strip().splitlines() if not line.strip().startswith(("Is the server", "Multiple connection"))]
+    reason = reasons[-1].rpartition("failed: ")[2] if reasons else "no answer"
+    message = f"{url.display} cannot be reached: {reason}"
+    return EnvironmentProblem(
+        message, code="unreachable", remedy="check host and port, and that the server runs and may be reached from here"
+    )
