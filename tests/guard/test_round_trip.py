@@ -95,6 +95,40 @@ def test_back_and_forth(live: Callable[..., Live], name: str) -> None:
     assert (it.shape(), contents(it)) == (shape, rows)
 
 
+EDITED = {
+    "a type by a cast": ("ALTER TABLE t ALTER COLUMN a TYPE text USING (a::text)", "5", "'7'", 5, 7),
+    "a type with loss": ("ALTER TABLE t ALTER COLUMN a TYPE int USING (round(a))", "5", "7", 5, 7),
+    "a copy": ("ALTER TABLE t ADD COLUMN b numeric; UPDATE t SET b = a; ALTER TABLE t DROP COLUMN a", "5", "7", 5, 7),
+}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_rows_written_or_edited_since_get_what_follows_from_the_new_column(live: Callable[..., Live], name: str) -> None:
+    change, written, edited, as_written, as_edited = EDITED[name]
+    it = live("CREATE TABLE t (id int PRIMARY KEY, a numeric NOT NULL)", "INSERT INTO t VALUES (1, 1.5), (2, 2.5), (3, 3.5), (4, 4.5)")
+    it.deploy(change)
+    assert it.guarded[-1].verdict == "lossless"
+    column = "b" if "COLUMN b" in change else "a"
+    it.run(f"INSERT INTO t (id, {column}) VALUES (9, {written}); UPDATE t SET {column} = {edited} WHERE id = 2; DELETE FROM t WHERE id = 3")
+    it.rollback()
+    assert it.rows("SELECT id, a::float8 FROM t ORDER BY id") == [(1, 1.5), (2, as_edited), (4, 4.5), (9, as_written)]
+    it.run("INSERT INTO t (id, a) VALUES (10, 8); UPDATE t SET a = 6 WHERE id = 4")
+    it.redo()
+    assert [(i, float(v)) for i, v in it.rows(f"SELECT id, {column} FROM t WHERE id > 3 ORDER BY id")] == [(4, 6.0), (9, 5.0), (10, 8.0)]
+
+
+def test_an_edit_that_nobody_can_turn_back_blocks(live: Callable[..., Live]) -> None:
+    from unmigrate.errors import RefusedError
+
+    it = live("CREATE TABLE t (id int PRIMARY KEY, a text)", "INSERT INTO t VALUES (1, 'x'), (2, 'y')")
+    it.deploy("ALTER TABLE t ADD COLUMN b text; UPDATE t SET b = upper(a); ALTER TABLE t DROP COLUMN a")
+    it.run("UPDATE t SET b = 'EDITED' WHERE id = 2")
+    with pytest.raises(RefusedError) as refusal:
+        it.rollback()
+    assert refusal.value.code == "blocked"
+    assert "1 rows block: public.t.a" in str(refusal.value)
+
+
 def plainly(live: Callable[..., Live], sql: str) -> tuple[Any, Any]:
     """What the migration leads to where nobody guards it."""
     other = live(INIT, ROWS)
@@ -184,3 +218,14 @@ def test_psycopg_sees_no_parked_thing_by_name(live: Callable[..., Live]) -> None
     it.deploy(CHANGES["drop a column"])
     with it.connect() as connection, pytest.raises(psycopg.errors.UndefinedColumn):
         connection.execute('SELECT nick FROM "User"')
+
+
+def test_a_deploy_leaves_a_restore_point(live: Callable[..., Live]) -> None:
+    from unmigrate.park.restore_points import read
+
+    it = live(INIT, ROWS)
+    it.deploy(CHANGES["drop a table"], app="v1.2.3")
+    with it.connect() as connection:
+        (point,) = read(connection)
+        row = connection.execute("select pg_current_wal_lsn() > %s::pg_lsn", [point.lsn]).fetchone()
+    assert (point.migrations, point.app, row) == (("2",), "v1.2.3", (True,))

@@ -81,16 +81,17 @@ def _confirmed(target: Any, guarded: list[Any]) -> bool:
 
 def _apply(target: Any, guarded: list[Any], flags: dict[str, Any]) -> list[Any]:
     from unmigrate.execute.deploy import deploy, make_ledger
+    from unmigrate.verify.tag import described
 
     if not flags["dry_run"]:
         make_ledger(target.connection, target.url.schema)
-    done = []
+    done, app = [], described(target.project.root)
     for one in guarded:
         ways = [way for way in (one.back, one.again) if way is not None]
         done.append(
             deploy(
                 target.open, one.up, ways, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"],
-                max_lock_seconds=flags["max_lock"], dry_run=flags["dry_run"], on_progress=render.say,
+                max_lock_seconds=flags["max_lock"], dry_run=flags["dry_run"], app=app, on_progress=render.say,
             )
         )  # fmt: skip
         if flags["dry_run"]:

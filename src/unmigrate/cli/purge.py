@@ -34,7 +34,7 @@ def command(now: bool, days: float | None, dry_run: bool, yes: bool, as_json: bo
         plan = {k.guard: list(statements(connection, k.guard)) for k in chosen}
         if not as_json:
             for k in found:
-                _tell(k, k in chosen)
+                click.echo(f"{'drop' if k in chosen else 'keep'}: {k.line()}")
         if chosen and not (yes or dry_run):
             if not sys.stdin.isatty():
                 raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at it with --dry-run, then add --yes")
@@ -50,9 +50,3 @@ def command(now: bool, days: float | None, dry_run: bool, yes: bool, as_json: bo
     elif not found:
         click.echo("Nothing is parked.")
     return 0
-
-
-def _tell(kept: Any, chosen: bool) -> None:
-    since = f" since {kept.since:%Y-%m-%d %H:%M}" if kept.since else ""
-    what = f"{len(kept.columns)} columns, {kept.bytes / 1e6:.1f} MB of tables and images"
-    click.echo(f"{'drop' if chosen else 'keep'} {kept.migration or kept.guard}{since}: {what}")

@@ -18,6 +18,7 @@ def command(as_json: bool, **rest: Any) -> int:
     from unmigrate.cli.target import open_target
     from unmigrate.execute.rollback import history, pending
     from unmigrate.park import publications
+    from unmigrate.park.purge import kept
     from unmigrate.prisma.ledger import predict_status
 
     with open_target(options.where(rest)) as target:
@@ -31,6 +32,7 @@ def command(as_json: bool, **rest: Any) -> int:
             if s.state == "pending" and s.name in undone
         ]
         notes = publications.remarks(target.connection)
+        parked = kept(target.connection)
     if as_json:
         render.print_json({
             "migrations": [
@@ -38,10 +40,10 @@ def command(as_json: bool, **rest: Any) -> int:
             ],
             "prisma_migrate_status": {"exit_code": prediction.exit_code, "says": prediction.text},
             "operations": [o.to_json() for o in operations], "unfinished": [o.to_json() for o in unfinished], "remarks": remarks,
-            "notes": notes,
+            "notes": notes, "parked": [k.to_json() for k in parked],
         })  # fmt: skip
     else:
-        _show(target, prediction, operations, unfinished, [*remarks, *(f"note: {n}" for n in notes)])
+        _show(target, prediction, operations, unfinished, [*remarks, *(f"note: {n}" for n in notes), *(k.line() for k in parked)])
     return 1 if remarks or unfinished or prediction.exit_code else 0
 
 

@@ -10,16 +10,19 @@ from unmigrate.errors import FailedError, RefusedError
 from unmigrate.execute.refuse import refuse_loss, refuse_not_pending
 from unmigrate.execute.rollback import Connect, Outcome, execute
 from unmigrate.execute.switch import Hook
-from unmigrate.park import vault
+from unmigrate.park import restore_points, vault
 from unmigrate.plan.model import Plan
 from unmigrate.prisma.ledger import create_ledger, deploy_lock, read_ledger, record_applied, record_finished
 
 
 def deploy(
     connect: Connect, plan: Plan, ways: Sequence[Plan], *, accept_loss: bool, lock_timeout_ms: int = 200, max_lock_seconds: float = 5.0,
-    dry_run: bool = False, on_progress: Callable[[str], None] = lambda _: None, on_step: Hook = lambda _: None,
+    dry_run: bool = False, app: str | None = None, on_progress: Callable[[str], None] = lambda _: None, on_step: Hook = lambda _: None,
 ) -> Outcome:  # fmt: skip
-    """Apply the plan's migration; its ways back and again go into the vault in the same transaction. Raises as execute does."""
+    """Apply the plan's migration; its ways back and again go into the vault in the same transaction. Raises as execute does.
+
+    app: what git calls the version that is deployed with it, for the restore point.
+    """
     if not all(step.transactional for step in plan.steps):
         return _as_it_is(connect, plan, accept_loss=accept_loss, dry_run=dry_run, on_progress=on_progress)
 
@@ -27,6 +30,7 @@ def deploy(
         vault.forget_ways(connection, migrations=plan.migrations)
         for way in ways:
             vault.store_way(connection, way.to_json())
+        restore_points.record_now(connection, plan.migrations, app=app)
 
     return execute(
         connect, plan, accept_loss=accept_loss, lock_timeout_ms=lock_timeout_ms, max_lock_seconds=max_lock_seconds, dry_run=dry_run,

@@ -13,9 +13,11 @@ from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.catalog.read import show_parked
 from unmigrate.guard import names as naming
+from unmigrate.guard.filling import Filling, stale
 from unmigrate.guard.names import Names
 from unmigrate.guard.observed import Watched
 from unmigrate.guard.program import Program, Recorder
+from unmigrate.guard.rows import rows_differ
 from unmigrate.guard.way_back import Way, back, compared, forward
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
@@ -25,6 +27,7 @@ from unmigrate.plan.checks import checks
 from unmigrate.plan.model import Check, Lock, Plan, Step, Verdict
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.history import History, SchemaProof
+from unmigrate.prove.rows import concerned_tables
 from unmigrate.prove.workspace import Workspace
 from unmigrate.sql import script
 
@@ -45,6 +48,11 @@ class Guarded:
     losses: tuple[Loss, ...]
     kept: tuple[str, ...]
     why: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """What is claimed of its rows: lossless, lossy or unknown."""
+        return self.up.verdicts[0].data
 
 
 class _Built(Exception):
@@ -75,7 +83,7 @@ def _each(work: Workspace, base: str, pending: Sequence[Migration], on_progress:
             for fine in (False, True):
                 try:
                     attempt = _Attempt(work, database, migration, plain.observer.catalog, fine=fine)
-                    yield attempt.guarded(predicted)
+                    yield attempt.guarded(concerned_tables(proof, predicted))
                     break
                 except (_Built, CannotInvert, psycopg.Error, script.ScriptError) as error:
                     reason = reason or " ".join(str(error).split())
@@ -96,7 +104,7 @@ class _Attempt:
     """One try on a clone of the database before the migration; `database` is left with the guarded migration committed."""
 
     def __init__(self, work: Workspace, base: str, migration: Migration, wanted: Catalog, *, fine: bool) -> None:
-        self._work, self._migration = work, migration
+        self._work, self._migration, self._base = work, migration, base
         self.id = secrets.token_hex(3)
         self.database = work.pool.clone(base)
         self._connection = work.prepare(work.pool.connect(self.database))
@@ -123,17 +131,29 @@ class _Attempt:
         recorder = Recorder(self._connection, self._observer, self._names("old"), self._migration.name, fine=fine)
         return recorder.record(script.split(self._migration.sql))
 
-    def guarded(self, predicted: Sequence[Loss]) -> Guarded:
+    def guarded(self, concerned: set[str]) -> Guarded:
+        """The plans. concerned: tables that the migration touches, without whose rows nothing is claimed. Raises _Built, psycopg.Error."""
         up = Way(tuple(self._program.statements), self._start, self._observer.catalog, "exact")
         down, down_locks, again, again_locks = self._ways(up)
         taken = [Loss(self._migration.name, name, "values", "the way back cannot keep it") for name in down.destroys]
         lost = (*self._program.unkept, *taken)
-        verdict = Verdict(self._migration.name, down.verdict, down.reason, "lossy" if lost else "lossless", tuple(x.object for x in lost))
+        verdict = self._verdict(up, down, lost, concerned)
         plans = self._plan("deploy", up, self._up_locks, verdict, lost), self._plan("rollback", down, down_locks, verdict, ())
         redo = None
         if again is not None and not again.destroys and not any(s.images for s in self._program.segments):
             redo = self._plan("redo", again, again_locks, verdict, ())
         return Guarded(self._migration, plans[0], plans[1], redo, lost, self._kept())
+
+    def _verdict(self, up: Way, down: Way, lost: tuple[Loss, ...], concerned: set[str]) -> Verdict:
+        """With rows: what differs afterwards although nothing was said to be lost means that the guard does not hold."""
+        text = script.without_control(self._migration.sql) or self._migration.sql
+        ways = (up.statements, (sql for _, sql in down.prepare), down.statements)
+        differing, uncovered = rows_differ(self._work, self._base, text, self.id, ways, concerned)
+        named = {loss.object for loss in lost}
+        if unexplained := [t for t in differing if not any(n == t or n.startswith(f"{t}.") for n in named)]:
+            raise _Built(f"its way back does not bring back the rows of {', '.join(unexplained)}")
+        data = "lossy" if lost else "unknown" if uncovered else "lossless"
+        return Verdict(self._migration.name, down.verdict, down.reason, data, tuple(sorted(named)), uncovered)
 
     def _ways(self, up: Way) -> tuple[Way, tuple[Lock, ...], Way | None, tuple[Lock, ...]]:
         """Back and forward, tried and rolled back."""
@@ -180,14 +200,14 @@ class _Attempt:
         delta = Delta.between(way.after, way.before)
         imaged = {i.table for s in self._program.segments for i in s.images}
         filled = {what.removeprefix("column ") for what, sql in way.prepare if sql.startswith("UPDATE ")}
-        converted = {c.name for s in self._program.segments for conversion in s.conversions for c in (conversion.parked, conversion.now)}
+        converted = {c.name for conversion in self._program.conversions for c in (conversion.parked, conversion.now)}
         found = []
         for check in checks(self._migration.name, delta):
             about = check.object
             if about in filled | converted or any(about.startswith(f"{table}.") for table in imaged):
                 continue
             found.append(check)
-        return tuple(found)
+        return (*found, *(_stale_rows(self._migration.name, f) for f in way.unknown))
 
     def _kept(self) -> tuple[str, ...]:
         after = self._observer.catalog
@@ -197,6 +217,14 @@ class _Attempt:
             if o.kind in ("table", "column") and now is not None and now.name != o.name and naming.is_parked(now):
                 found.append(f"{o.kind} {o.name}, parked as {now.name}")
         return (*found, *(f"rows of {i.table}, as {i.name}" for s in self._program.segments for i in s.images))
+
+
+def _stale_rows(migration: str, f: Filling) -> Check:
+    """Rows written or edited since, whose old value nobody can work out: never silently the stale one."""
+    where = f"from {f.table} t where {stale(f)}"
+    reason = f"rows were written or edited since, and nobody knows which value follows from {f.source}"
+    ways = (f"UPDATE {f.table} SET {f.column} = <value> for these rows, and then make {f.source} agree with it",)
+    return Check(migration, f.wanted, reason, f"select count(*) {where}", f"select left(t::text, 120) {where} limit 5", ways)
 
 
 def _fingerprints(before: Catalog, after: Catalog) -> tuple[dict[str, str], dict[str, str]]:

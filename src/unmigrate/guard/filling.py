@@ -20,7 +20,7 @@ class Filling:
     table, column: as they are now (parked); wanted: the column's own name, "schema.table.column".
     source: the column that it is worked out from, "" where there is none; value: the expression, over `source`.
     forward: what the migration made of it, over `column`: a row is up to date where that is bit by bit what `source` holds.
-    notnull: NOT NULL returns.
+    notnull: NOT NULL returns. missing_only: values that are there stay as they are, as nobody can say that they went stale.
     """
 
     number: int
@@ -32,6 +32,12 @@ class Filling:
     value: str
     forward: str
     notnull: bool
+    missing_only: bool = False
+
+    @property
+    def unknown(self) -> bool:
+        """Rows may be stale, and nobody knows how to work them out."""
+        return bool(self.source) and not self.value
 
     @property
     def trigger(self) -> str:
@@ -67,7 +73,7 @@ def prepare(filling: Filling) -> Iterator[tuple[str, str]]:
 
 
 def _changed(f: Filling) -> str:
-    if not f.source:
+    if not f.source or f.missing_only:
         return f"IF NEW.{f.column} IS NULL THEN"
     return f"IF TG_OP = 'INSERT' OR NOT (ROW(NEW.{f.source})::record *= ROW(OLD.{f.source})::record) THEN"
 
@@ -78,8 +84,8 @@ def _of_new(f: Filling) -> str:
 
 def stale(f: Filling) -> str:
     """The rows whose parked value is not what belongs to the row."""
-    if not f.source:
-        return f"{f.column} IS NULL"
+    if not f.source or f.missing_only:
+        return f"{f.column} IS NULL AND ({f.value or 'NULL'}) IS NOT NULL" if f.missing_only else f"{f.column} IS NULL"
     return f"NOT (ROW({f.source})::record *= ROW({f.forward})::record)"
 
 
@@ -105,27 +111,41 @@ def returning(statements: list[str]) -> set[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A column whose type a migration changed while the old one was parked. forward: over the parked column; backward: over the new one."""
+    """A new column that a migration made from an old one. forward: over the old one; backward: over the new one, "" where nobody knows.
+
+    now: the new column; parked: the old one, which the migration dropped, or kept beside the new type; stays: it did neither.
+    """
 
     parked: Object
     now: Object
     forward: str
     backward: str
+    stays: bool = False
 
 
-def sources(conversions: Iterable[Conversion], now: Catalog) -> Iterator[tuple[Key, str, str, str]]:
-    """(parked column, source, value, forward) for each conversion, whichever of its two columns is the parked one now."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the values of a parked column come from; the fields are those of Filling."""
+
+    source: str
+    value: str
+    forward: str
+    missing_only: bool = False
+
+
+def sources(conversions: Iterable[Conversion], now: Catalog) -> Iterator[tuple[Key, Source]]:
+    """(parked column, source) for each conversion, whichever of its two columns is the parked one now."""
     for c in conversions:
         old, new = now.get(c.parked.key), now.get(c.now.key)
-        if old is None or new is None or not c.backward:
+        if old is None or new is None or is_parked(old) == is_parked(new):
             continue
         here = {plain(c.parked.facts["label"]): plain(old.facts["label"]), plain(c.now.facts["label"]): plain(new.facts["label"])}
         forward = _renamed(c.forward, c.parked, here)
-        backward = _renamed(c.backward, c.now, here)
+        backward = _renamed(c.backward, c.now, here) if c.backward else ""
         if is_parked(old):
-            yield old.key, new.facts["label"], backward, forward
+            yield old.key, Source(new.facts["label"], backward, forward)
         else:
-            yield new.key, old.facts["label"], forward, backward
+            yield new.key, Source(old.facts["label"], forward, backward, missing_only=c.stays or not backward)
 
 
 def _renamed(expression: str, column: Object, names: dict[str, str]) -> str:

@@ -19,7 +19,7 @@ from unmigrate.guard.images import Column, Image
 from unmigrate.guard.keys import foreign_keys, row_key
 from unmigrate.guard.names import Names, is_parked, plain
 from unmigrate.guard.parking import let_go, parkable, parked
-from unmigrate.guard.statement import alteration, inlined, with_commands
+from unmigrate.guard.statement import alteration, assignments, inlined, with_commands
 from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.invert import invert
 from unmigrate.inverse.losses import resolve, structure, written
@@ -48,11 +48,17 @@ class Segment:
 
 @dataclass(slots=True)
 class Program:
-    """The guarded way up. unkept: what is lost all the same. writes: tables (as called at the end) that it writes knowingly."""
+    """The guarded way up. unkept: what is lost all the same. writes: tables that it writes knowingly. copied: columns made from others."""
 
     segments: list[Segment] = field(default_factory=list)
     unkept: list[Loss] = field(default_factory=list)
     writes: set[Key] = field(default_factory=set)
+    copied: list[Conversion] = field(default_factory=list)
+
+    @property
+    def conversions(self) -> list[Conversion]:
+        """Columns made from others: by a change of type, or by an UPDATE."""
+        return [*(c for segment in self.segments for c in segment.conversions), *self.copied]
 
     @property
     def statements(self) -> list[str]:
@@ -70,6 +76,7 @@ class Recorder:
         self._from = observer.catalog
         self._pending: list[str] = []
         self._images = 0
+        self._copied: dict[Key, Conversion | None] = {}
         self.program = Program()
 
     def record(self, statements: Iterable[Statement]) -> Program:
@@ -80,10 +87,16 @@ class Recorder:
                 if self._fine:
                     self._close()
         self._close()
+        end = self._observer.catalog
+        self.program.copied = [
+            replace(c, stays=not is_parked(end.objects[c.parked.key]))
+            for c in self._copied.values() if c is not None and c.parked.key in end.objects and c.now.key in end.objects
+        ]  # fmt: skip
         return self.program
 
     def _one(self, statement: Statement) -> None:
         changed = self._written(statement)
+        self._copies(statement)
         if changed and statement.node in _PURE and all(self._recordable(t) for t in changed):
             self._with_images(statement, changed, images.arm, images.disarm)
             return
@@ -159,6 +172,26 @@ class Recorder:
         has_children = any(o.kind == "table" and table.name in (o.facts["parents"] or []) for o in self._observer.catalog)
         return not (f["parents"] or f["partition_key"] or has_children)
 
+    # columns made from others
+
+    def _copies(self, statement: Statement) -> None:
+        """Remember which column of its own the migration fills from which one; a column filled twice is made from nobody knows what."""
+        now = self._observer.catalog
+        for one in assignments(statement):
+            tables = [o for o in now if o.kind == "table" and plain(o.facts["label"]) == one.table]
+            tables = [t for t in tables if not one.schema or plain(t.facts["schema"]) == one.schema]
+            columns = {plain(c.facts["label"]): c for c in now.columns(tables[0].key)} if len(tables) == 1 else {}
+            target, source = columns.get(one.target), columns.get(one.source)
+            if target is None or source is None or target.key in self._start.objects or source.key not in self._start.objects:
+                continue
+            if target.key in self._copied or (one.not_null and target.facts["default"] is not None):
+                self._copied[target.key] = None
+                continue
+            label, old = target.facts["label"], source.facts["type"]
+            compiles = castable_on(self._connection)(f"{label}::{old} from (select null::{target.facts['type']} as {label}) q")
+            backward = f"{label}::{old}" if one.cast and compiles else ""
+            self._copied[target.key] = Conversion(source, target, f"({one.expression})::{target.facts['type']}", backward)
+
     # types
 
     def _retyped(self, statement: Statement, old: list[Object]) -> bool:
@@ -204,7 +237,7 @@ class Recorder:
 
     def _conversion(self, now: Object, parked_: Object, using: str | None) -> Conversion:
         label, own, type_, old = now.facts["label"], parked_.facts["label"], now.facts["type"], parked_.facts["type"]
-        forward = inlined(using, plain(label), plain(own)) if using is not None else f"{own}::{type_}"
+        forward = f"({inlined(using, plain(label), plain(own))})::{type_}" if using is not None else f"{own}::{type_}"
         ask = castable_on(self._connection)
         source = f"(select null::{type_} as {label}) q"
         backward = next((e for e in (f"{label}::{old}", f"{label}::text::{old}") if ask(f"{e} from {source}")), "")

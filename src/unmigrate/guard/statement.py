@@ -35,6 +35,57 @@ def alteration(statement: Statement) -> Alteration | None:
     return Alteration(_column_names(node), drops, conversions)
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`UPDATE table SET target = expression`, where the expression reads one column of the row alone.
+
+    cast: the expression is that column, cast at most. everywhere: no row is left out, save those where the column is NULL (`not_null`).
+    """
+
+    schema: str
+    table: str
+    target: str
+    source: str
+    expression: str
+    cast: bool
+    not_null: bool
+
+
+def assignments(statement: Statement) -> tuple[Assignment, ...]:
+    """Columns that an UPDATE fills from one other column of the same row; () where it does anything else, or leaves rows out."""
+    if statement.node != "UpdateStmt":
+        return ()
+    from pglast.stream import RawStream
+
+    node: Any = _node(statement)
+    if node.fromClause or node.withClause:
+        return ()
+    kept = _not_null_of(node.whereClause) if node.whereClause is not None else ""
+    found = []
+    for target in node.targetList:
+        reads = _column_names(target.val)
+        if len(reads) != 1 or target.indirection or (kept is None) or (kept and kept not in reads):
+            continue
+        (source,) = reads
+        inner = target.val
+        while type(inner).__name__ == "TypeCast":
+            inner = inner.arg
+        table = node.relation
+        cast = type(inner).__name__ == "ColumnRef"
+        expression = str(RawStream()(target.val))
+        found.append(Assignment(table.schemaname or "", table.relname, target.name, source, expression, cast, bool(kept)))
+    return tuple(found)
+
+
+def _not_null_of(condition: Any) -> str | None:
+    """The column of `column IS NOT NULL`; None for any other condition."""
+    from pglast.enums import NullTestType
+
+    if type(condition).__name__ != "NullTest" or condition.nulltesttype != NullTestType.IS_NOT_NULL:
+        return None
+    return getattr(condition.arg.fields[-1], "sval", None) if type(condition.arg).__name__ == "ColumnRef" else None
+
+
 def dropped_types(statement: Statement) -> tuple[tuple[str, ...], ...]:
     """Names, as parts, of the types and domains that a DROP TYPE or DROP DOMAIN names; () for any other statement."""
     if statement.node != "DropStmt":

@@ -27,7 +27,7 @@ _ROWS_FIRST = ("table", "column", "enum", "domain", "composite", "sequence", "sc
 class Way:
     """Statements that were tried. before/after: the catalogs around them; verdict and reason as in prove; destroys: what they lose.
 
-    prepare: (object, SQL) of steps before the switch.
+    prepare: (object, SQL) of steps before the switch. unknown: columns whose newer rows nobody can work out.
     """
 
     statements: tuple[str, ...]
@@ -37,6 +37,7 @@ class Way:
     reason: str = ""
     destroys: tuple[str, ...] = ()
     prepare: tuple[tuple[str, str], ...] = ()
+    unknown: tuple[filling.Filling, ...] = ()
 
 
 @dataclass(slots=True)
@@ -98,18 +99,17 @@ def back(connection: psycopg.Connection[Any], observer: Observer, names: Names, 
     """Go back in a new transaction, which stays open. Raises psycopg.Error where a statement fails."""
     before = observer.catalog
     undo = [sql for segment in reversed(program.segments) for sql in _undo(segment)]
-    walk, prepare = _walked(connection, observer, names, program, before, start, undo)
+    walk, fillings = _walked(connection, observer, names, program, before, start, undo)
     verdict, reason = compared(start, observer.catalog)
     if verdict == "equivalent" and not _settled(connection, observer, start):
         verdict = "refused"
-    return Way(tuple(walk.done), before, observer.catalog, verdict, reason, tuple(walk.destroyed), prepare)
+    return Way(tuple(walk.done), before, observer.catalog, verdict, reason, tuple(walk.destroyed), _prepare(fillings), _unknown(fillings))
 
 
 def _fillings(program: Program, now: Catalog, wanted: Catalog, names: Names, statements: list[str]) -> list[filling.Filling]:
     """How columns that are parked now, and living in `wanted`, get values for rows written since."""
     required = filling.returning(statements)
-    conversions = (c for s in program.segments for c in s.conversions)
-    known = {key: told for key, *told in filling.sources(conversions, now)}
+    known = dict(filling.sources(program.conversions, now))
     imaged = {image.table_after for s in program.segments for image in s.images}
     living = {(o.facts["table"], plain(o.facts["label"])): o for o in wanted if o.kind == "column" and not is_parked(o)}
     found: list[filling.Filling] = []
@@ -122,10 +122,14 @@ def _fillings(program: Program, now: Catalog, wanted: Catalog, names: Names, sta
         if was is None:
             continue
         notnull = (was.facts["table"], was.facts["label"]) in required and parked_.facts["table"] not in imaged
-        source, value, forward_ = known.get(key, ("", was.facts["default"] or "" if notnull else "", ""))
-        if notnull or source:
-            table, label = parked_.facts["table"], parked_.facts["label"]
-            found.append(filling.Filling(len(found) + 1, names.images, table, label, was.name, source, value, forward_, notnull))
+        from_ = known.get(key, filling.Source("", (was.facts["default"] or "") if notnull else "", ""))
+        if notnull or from_.source:
+            table, label, number = parked_.facts["table"], parked_.facts["label"], len(found) + 1
+            found.append(
+                filling.Filling(
+                    number, names.images, table, label, was.name, from_.source, from_.value, from_.forward, notnull, from_.missing_only
+                )
+            )  # fmt: skip
     return found
 
 
@@ -160,11 +164,10 @@ def _takes(sql: str) -> bool:
 def _walked(
     connection: psycopg.Connection[Any], observer: Observer, names: Names, program: Program, now: Catalog, wanted: Catalog,
     statements: list[str], *, keep: bool = True,
-) -> tuple[_Walk, tuple[tuple[str, str], ...]]:  # fmt: skip
+) -> tuple[_Walk, list[filling.Filling]]:  # fmt: skip
     """Prepare, and walk the statements between what takes the preparations away again."""
     fillings = _fillings(program, now, wanted, names, statements)
-    prepare = tuple(step for f in fillings for step in filling.prepare(f))
-    for _, sql in prepare:
+    for _, sql in _prepare(fillings):
         connection.execute(sql)
     observer.refresh()
     walk = _Walk(connection, observer, names)
@@ -172,7 +175,15 @@ def _walked(
     walk.run(statements, keep=keep)
     walk.run((sql for f in fillings for sql in filling.last(f, f.wanted.rpartition(f".{_label(f)}")[0])), keep=keep)
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    return walk, prepare
+    return walk, fillings
+
+
+def _prepare(fillings: list[filling.Filling]) -> tuple[tuple[str, str], ...]:
+    return tuple(step for f in fillings for step in filling.prepare(f))
+
+
+def _unknown(fillings: list[filling.Filling]) -> tuple[filling.Filling, ...]:
+    return tuple(f for f in fillings if f.unknown)
 
 
 def _label(f: filling.Filling) -> str:
@@ -185,10 +196,19 @@ def forward(connection: psycopg.Connection[Any], observer: Observer, names: Name
     """From the way back's end to where the guarded migration stood. Raises psycopg.Error, CannotInvert."""
     before = observer.catalog
     steps = invert(Delta.between(wanted, before), dependents_on(connection), castable_on(connection))
-    walk, prepare = _walked(connection, observer, names, program, before, wanted, [step.sql for step in steps], keep=False)
+    walk, fillings = _walked(connection, observer, names, program, before, wanted, [step.sql for step in steps], keep=False)
     found = [d for d in differences(wanted, observer.catalog) if not d.derived_only]
     verdict = "refused" if found else "exact"
-    return Way(tuple(walk.done), before, observer.catalog, verdict, str(found[0]) if found else "", tuple(walk.destroyed), prepare)
+    return Way(
+        tuple(walk.done),
+        before,
+        observer.catalog,
+        verdict,
+        str(found[0]) if found else "",
+        tuple(walk.destroyed),
+        _prepare(fillings),
+        _unknown(fillings),
+    )
 
 
 def _settled(connection: psycopg.Connection[Any], observer: Observer, start: Catalog) -> bool:

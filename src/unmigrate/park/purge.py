@@ -46,6 +46,16 @@ class Kept:
     bytes: int
     columns: tuple[str, ...]
 
+    def line(self) -> str:
+        since = f" since {self.since:%Y-%m-%d %H:%M}" if self.since else ""
+        columns = "1 column" if len(self.columns) == 1 else f"{len(self.columns)} columns"
+        return f"parked for {self.migration or self.guard}{since}: {columns}, {self.bytes / 1e6:.1f} MB of tables and images"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "guard": self.guard, "migration": self.migration, "since": self.since, "bytes": self.bytes, "columns": list(self.columns),
+        }  # fmt: skip
+
 
 def kept(connection: psycopg.Connection[Any]) -> tuple[Kept, ...]:
     """What the vault keeps, oldest first; empty where there is no vault."""

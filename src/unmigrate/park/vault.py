@@ -36,6 +36,9 @@ CREATE TABLE unmigrate.ledger_row (
 CREATE TABLE unmigrate.way (
   migration text NOT NULL, kind text NOT NULL, guard text NOT NULL, plan jsonb NOT NULL,
   made_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (migration, kind));
+CREATE TABLE unmigrate.restore_point (
+  migrations text[] NOT NULL, lsn pg_lsn NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(), txid bigint PRIMARY KEY,
+  snapshot text, app text);
 """
 # Grants that default privileges of the database gave to anybody but the owner.
 _GRANTED = """

@@ -86,7 +86,7 @@ class RowsHistory:
         return DataProof("lossy" if predicted else "unknown", predicted, (self._stopped,))
 
     def _prove(self, proof: SchemaProof, predicted: tuple[Loss, ...], written_after: bool) -> DataProof:
-        concerned = _concerned(proof, predicted)
+        concerned = concerned_tables(proof, predicted)
         before = self._tables(concerned)
         text = script.without_control(proof.migration.sql) if proof.mode == "transaction" else None
         content, refused = self._up(proof.migration.sql, text, before)
@@ -238,7 +238,7 @@ class RowsHistory:
         self._empty.update(coverage.empty)
 
 
-def _concerned(proof: SchemaProof, predicted: tuple[Loss, ...]) -> set[str]:
+def concerned_tables(proof: SchemaProof, predicted: tuple[Loss, ...]) -> set[str]:
     """Tables of before that the migration touched or may have written, by name."""
     delta = proof.delta
     tables = {o.key.oid: o.name for o in delta.before if o.kind == "table"}

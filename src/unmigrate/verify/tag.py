@@ -21,6 +21,15 @@ def top_of(folder: Path) -> Path:
     return Path(result.stdout.decode().strip())
 
 
+def described(folder: Path) -> str | None:
+    """What git calls the commit that is checked out: its tag, or the nearest one and how far; None outside of a checkout, or without git."""
+    try:
+        result = _git(folder, "describe", "--tags", "--always", "--dirty")
+    except EnvironmentProblem:
+        return None
+    return result.stdout.decode().strip() or None if result.returncode == 0 else None
+
+
 def extract(top: Path, tag: str, into: Path) -> str:
     """Write the Prisma files of `tag` below `into`; returns the commit. Raises UsageError for an unknown tag."""
     found = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{tag}^{{commit}}")
