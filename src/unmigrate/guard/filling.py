@@ -19,7 +19,8 @@ class Filling:
 
     table, column: as they are now (parked); wanted: the column's own name, "schema.table.column".
     source: the column that it is worked out from, "" where there is none; value: the expression, over `source`.
-    forward: what the migration made of it, over `column`: a row is up to date where that is bit by bit what `source` holds.
+    forward: what the migration made of it, over `column`: a row is up to date where that is bit by bit what `source` holds; without
+    it, where the column is bit by bit `value`.
     notnull: NOT NULL returns. missing_only: values that are there stay as they are, as nobody can say that they went stale.
     """
 
@@ -86,7 +87,9 @@ def stale(f: Filling) -> str:
     """The rows whose parked value is not what belongs to the row."""
     if not f.source or f.missing_only:
         return f"{f.column} IS NULL AND ({f.value or 'NULL'}) IS NOT NULL" if f.missing_only else f"{f.column} IS NULL"
-    return f"NOT (ROW({f.source})::record *= ROW({f.forward})::record)"
+    if f.forward:
+        return f"NOT (ROW({f.source})::record *= ROW({f.forward})::record)"
+    return f"NOT (ROW({f.column})::record *= ROW({f.value})::record)"
 
 
 def first(filling: Filling) -> list[str]:
@@ -141,11 +144,11 @@ def sources(conversions: Iterable[Conversion], now: Catalog) -> Iterator[tuple[K
             continue
         here = {plain(c.parked.facts["label"]): plain(old.facts["label"]), plain(c.now.facts["label"]): plain(new.facts["label"])}
         forward = _renamed(c.forward, c.parked, here)
-        backward = _renamed(c.backward, c.now, here) if c.backward else ""
         if is_parked(old):
+            backward = _renamed(c.backward, c.now, here) if c.backward else ""
             yield old.key, Source(new.facts["label"], backward, forward)
         else:
-            yield new.key, Source(old.facts["label"], forward, backward, missing_only=c.stays or not backward)
+            yield new.key, Source(old.facts["label"], forward, "", missing_only=c.stays)
 
 
 def _renamed(expression: str, column: Object, names: dict[str, str]) -> str:

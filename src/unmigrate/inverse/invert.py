@@ -337,9 +337,9 @@ def _follows(o: Object) -> bool:
 
 
 def _lets_go(entry: tuple[Object, Object, frozenset[str]]) -> bool:
-    """Stops being what a table is clustered on, which must come before another becomes it."""
+    """Gives up what another may become only after that: what a table is clustered on, the name of a NOT NULL."""
     _, wanted, changed = entry
-    return "clustered" in changed and not wanted.facts["clustered"]
+    return any(fact in changed and not wanted.facts[fact] for fact in ("clustered", "notnull"))
 
 
 def _own_name(o: Object) -> tuple[str, str]:

@@ -32,7 +32,8 @@ def record_now(
 ) -> None:
     """Record one, inside the transaction that deploys these migrations."""
     connection.execute(
-        "insert into unmigrate.restore_point (migrations, lsn, txid, snapshot, app) values (%s, pg_current_wal_lsn(), txid_current(), %s, %s)",
+        "insert into unmigrate.restore_point (migrations, lsn, txid, snapshot, app) "
+        "values (%s, pg_current_wal_lsn(), txid_current(), %s, %s)",
         [list(migrations), snapshot, app],
     )
 

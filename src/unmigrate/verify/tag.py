@@ -22,7 +22,7 @@ def top_of(folder: Path) -> Path:
 
 
 def described(folder: Path) -> str | None:
-    """What git calls the commit that is checked out: its tag, or the nearest one and how far; None outside of a checkout, or without git."""
+    """What git calls the commit that is checked out (its tag, or the nearest one and how far); None outside of a checkout."""
     try:
         result = _git(folder, "describe", "--tags", "--always", "--dirty")
     except EnvironmentProblem:
