@@ -10,12 +10,12 @@ import pytest
 from tests.support import deploy as deploy_plainly
 from tests.support import migration
 from unmigrate.catalog.fingerprint import fingerprint
+from unmigrate.catalog.parked import without_parked
 from unmigrate.catalog.read import read_catalog
 from unmigrate.execute.deploy import deploy
 from unmigrate.execute.rollback import Outcome, execute
 from unmigrate.execute.ways import redo_plan, rollback_plans
 from unmigrate.guard.build import Guarded, guard
-from unmigrate.guard.names import without_parked
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import Pool
 

@@ -56,7 +56,7 @@ def _guarded(at: options.Where, target: Any, pending: list[Any]) -> list[Any]:
     fit = planning.guard(target, major, strict=True)
     with (
         render.waiting("starting scratch") as tell,
-        planning.scratch(at, [*history, *pending], major, fit, schema=target.url.schema, target=target) as work,
+        planning.scratch(at, [*history, *pending], major, fit, schema=target.url.schema, target=target, persistent=True) as work,
     ):
         return list(guard(work, history, pending, tell))
 

@@ -45,7 +45,10 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """A plan for the last `count` of these applied migrations. strict: the proof must run on the target's major version."""
     fit = guard(target, major, strict=strict)
-    with render.waiting("starting scratch") as tell, scratch(at, migrations, major, fit, schema=schema, target=target) as work:
+    with (
+        render.waiting("starting scratch") as tell,
+        scratch(at, migrations, major, fit, schema=schema, target=target, persistent=True) as work,
+    ):
         request = Request(migrations, count, rows=rows, concurrently=concurrently, fill=fill)
         return build(work, request, tell)
 

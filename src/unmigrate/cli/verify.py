@@ -39,13 +39,14 @@ def command(tag: str | None, no_history: bool, as_json: bool, **rest: Any) -> in
 
     Says also what `prisma migrate status` will say. Changes nothing. Exit 1 on any difference, each of them named.
     """
+    from unmigrate.catalog.parked import without_parked
     from unmigrate.catalog.read import read_catalog
     from unmigrate.cli.target import open_target
     from unmigrate.prisma.ledger import predict_status
 
     at = options.where(rest)
     with _at_tag(at, tag) as there, open_target(there) as target:
-        live = read_catalog(target.connection)
+        live = without_parked(read_catalog(target.connection))
         sections = [_ledger(target)]
         if not no_history:
             sections.append(_history(there, target, live))

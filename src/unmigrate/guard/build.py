@@ -11,6 +11,7 @@ from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.observer import Delta, Observer
+from unmigrate.catalog.parked import is_parked
 from unmigrate.catalog.read import show_parked
 from unmigrate.guard import names as naming
 from unmigrate.guard.filling import Filling, stale
@@ -26,6 +27,7 @@ from unmigrate.park import vault
 from unmigrate.plan.checks import checks
 from unmigrate.plan.model import Check, Lock, Plan, Step, Verdict
 from unmigrate.prisma.migrations import Migration
+from unmigrate.prove.beginning import replayed
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.rows import concerned_tables
 from unmigrate.prove.workspace import Workspace
@@ -61,13 +63,10 @@ class _Built(Exception):
 
 def guard(work: Workspace, applied: Sequence[Migration], pending: Sequence[Migration], on_progress: Progress) -> Iterator[Guarded]:
     """A guarded migration for each pending one, in order. Raises ReplayError where history or migration fail on scratch."""
-    connection = work.fresh()
-    history = History(connection)
     on_progress(f"replaying {len(applied)} migrations on scratch")
-    for migration in applied:
-        history.skip(migration)
-    base = connection.info.dbname
-    connection.close()
+    history = replayed(work, applied)
+    base = history.connection.info.dbname
+    history.connection.close()
     yield from _each(work, base, pending, on_progress)
 
 
@@ -214,7 +213,7 @@ class _Attempt:
         found = []
         for o in self._start:
             now = after.get(o.key)
-            if o.kind in ("table", "column") and now is not None and now.name != o.name and naming.is_parked(now):
+            if o.kind in ("table", "column") and now is not None and now.name != o.name and is_parked(now):
                 found.append(f"{o.kind} {o.name}, parked as {now.name}")
         return (*found, *(f"rows of {i.table}, as {i.name}" for s in self._program.segments for i in s.images))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from unmigrate.catalog.model import Catalog, Key, Object
-from unmigrate.guard.names import is_parked, plain
+from unmigrate.catalog.parked import is_parked, plain
 from unmigrate.guard.statement import inlined
 
 

@@ -5,21 +5,14 @@ tables keep their names, in the schemas `unmigrate_<id>_old` and `unmigrate_<id>
 """
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from unmigrate.catalog.model import Catalog, Key, Object
+from unmigrate.catalog.parked import plain
 from unmigrate.catalog.sqltext import ident
 
 Side = Literal["old", "new"]
-ASIDE = re.compile(r"^_unmigrate_[0-9a-f]+_(old|new)_")
 LONGEST = 63  # NAMEDATALEN - 1, in bytes
-
-
-def plain(label: str) -> str:
-    """An identifier without its quotes."""
-    return label[1:-1].replace('""', '"') if label.startswith('"') else label
 
 
 @dataclass(slots=True)
@@ -58,19 +51,3 @@ def _fitting(name: str, of: str) -> str:
         return name
     digest = hashlib.sha256(f"{of}.{name}".encode()).hexdigest()[:6]
     return f"{name.rstrip().encode()[: LONGEST - 7].decode(errors='ignore')}_{digest}"
-
-
-def is_parked(o: Object) -> bool:
-    """Whether an object by itself is parked: by its name, or by the schema it stands in."""
-    return bool(ASIDE.match(plain(str(o.facts.get("label", ""))))) or plain(str(o.facts.get("schema", ""))).startswith("unmigrate_")
-
-
-def own_name(o: Object) -> str:
-    """What a parked thing was called, without quotes; cut short where it was long."""
-    return ASIDE.sub("", plain(str(o.facts["label"])))
-
-
-def without_parked(catalog: Catalog) -> Catalog:
-    """The catalog as it would be had the parked objects been dropped."""
-    parked: set[Key] = {o.key for o in catalog if is_parked(o)}
-    return Catalog.of(o for o in catalog if o.key not in parked and o.parent not in parked)

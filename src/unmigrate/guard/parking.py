@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
+from unmigrate.catalog.parked import is_parked, plain
 from unmigrate.catalog.sqltext import comment_sql, ident
-from unmigrate.guard.names import Names, is_parked, plain
+from unmigrate.guard.names import Names
 from unmigrate.guard.statement import alteration, dropped_types
 from unmigrate.sql.script import Statement
 

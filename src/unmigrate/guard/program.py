@@ -12,12 +12,13 @@ import psycopg
 
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta, Observer
+from unmigrate.catalog.parked import is_parked, plain
 from unmigrate.catalog.sqltext import comment_sql
 from unmigrate.guard import images
 from unmigrate.guard.filling import Conversion
 from unmigrate.guard.images import Column, Image
 from unmigrate.guard.keys import foreign_keys, row_key
-from unmigrate.guard.names import Names, is_parked, plain
+from unmigrate.guard.names import Names
 from unmigrate.guard.parking import let_go, parkable, parked
 from unmigrate.guard.statement import alteration, assignments, inlined, with_commands
 from unmigrate.inverse.dependents import castable_on, dependents_on

@@ -9,8 +9,9 @@ import psycopg
 
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.observer import Delta, Observer
+from unmigrate.catalog.parked import is_parked, own_name, plain, without_parked
 from unmigrate.guard import filling, images
-from unmigrate.guard.names import Names, is_parked, own_name, plain, without_parked
+from unmigrate.guard.names import Names
 from unmigrate.guard.parking import let_go, parkable, parked
 from unmigrate.guard.program import Program, Segment
 from unmigrate.inverse.dependents import castable_on, dependents_on

@@ -18,6 +18,7 @@ from unmigrate.plan.model import Lock, Loss, Plan, Step, Verdict
 from unmigrate.plan.options import options
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.attempt import attempt
+from unmigrate.prove.beginning import replayed
 from unmigrate.prove.dump import committed
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.rows import DataProof, RowsHistory
@@ -45,11 +46,10 @@ class Request:
 def build(work: Workspace, request: Request, on_progress: Progress) -> Plan:
     """A proved plan. Raises EnvironmentProblem where the history does not replay; a refused migration stays in the plan."""
     kept, undone = request.migrations[: -request.count], request.migrations[-request.count :]
-    connection = work.fresh()
-    history = History(connection, request.fill or {})
     on_progress(f"replaying {len(kept)} migrations on scratch")
-    for migration in kept:
-        _replayed(migration, lambda m=migration: history.skip(m))  # type: ignore[misc]
+    history = _beginning(work, kept)
+    history.fill = request.fill or {}
+    connection = history.connection
     start = history.observer.catalog
     proofs, undoes = [], []
     for migration in undone:
@@ -68,10 +68,20 @@ def _replayed(migration: Migration, run: Callable[[], Any]) -> Any:
     try:
         return run()
     except ReplayError as error:
-        message = f"{migration.name} does not replay on scratch: {error}"
-        if error.unreadable:
-            raise UsageError(message, code="syntax", remedy=error.remedy) from error
-        raise EnvironmentProblem(message, code="replay", remedy=error.remedy) from error
+        raise _told(f"{migration.name} does not replay on scratch: {error}", error) from error
+
+
+def _beginning(work: Workspace, kept: Sequence[Migration]) -> History:
+    try:
+        return replayed(work, kept)
+    except ReplayError as error:  # it names the migration
+        raise _told(f"the history does not replay on scratch: {error}", error) from error
+
+
+def _told(message: str, error: ReplayError) -> UsageError | EnvironmentProblem:
+    if error.unreadable:
+        return UsageError(message, code="syntax", remedy=error.remedy)
+    return EnvironmentProblem(message, code="replay", remedy=error.remedy)
 
 
 def _prove_together(history: History, proofs: Sequence[SchemaProof], start: Catalog) -> str:
@@ -91,10 +101,7 @@ def _prove_together(history: History, proofs: Sequence[SchemaProof], start: Cata
 
 def _prove_rows(work: Workspace, kept: Sequence[Migration], proofs: Sequence[SchemaProof], on_progress: Progress) -> list[DataProof | None]:
     on_progress("proving rows")
-    connection = work.fresh()
-    history = History(connection)
-    for migration in kept:
-        history.skip(migration)
+    connection = _beginning(work, kept).connection
     rows = RowsHistory(connection)
     rows.begin()
     found: list[DataProof | None] = [rows.prove(proof, written_after=True) for proof in proofs]

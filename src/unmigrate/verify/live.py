@@ -15,6 +15,7 @@ from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.read import read_catalog
+from unmigrate.catalog.sqltext import loadable
 from unmigrate.prove.schema import Difference, differences
 from unmigrate.verify.observed import unquoted
 
@@ -108,4 +109,8 @@ def _reload(o: Object, catalog: Catalog) -> list[str]:
     if o.kind == "column":
         bare = replace(o, key=Key(o.key.catalog, 0), facts={**o.facts, "default": None}, raw={})
         return KINDS["column"].alter(bare, o, frozenset({"default"})) or []
-    return [*KINDS[o.kind].drop(o), *KINDS[o.kind].create(o, catalog)]
+    statements = [*KINDS[o.kind].drop(o), *KINDS[o.kind].create(o, catalog)]
+    deparsed = [text for fact in ("definition", "using", "check") if isinstance(text := o.facts.get(fact), str)]
+    for text in deparsed:  # word for word, as a dump has it
+        statements = [sql.replace(loadable(text), text) for sql in statements]
+    return statements
