@@ -71,6 +71,10 @@ def test_a_conversion_by_expression_is_named(work: Workspace) -> None:
     assert data(work, "ALTER TABLE t ALTER a TYPE text USING lower(a)")["lost"] == ["public.t.a"]
 
 
+def test_a_renamed_table_was_not_written_to(work: Workspace) -> None:
+    assert data(work, "ALTER TABLE t RENAME TO renamed")["verdict"] == "lossless"
+
+
 def test_a_table_without_rows_is_never_called_lossless(work: Workspace) -> None:
     impossible = "CREATE TABLE v (id int CHECK (id IS NULL AND id > 1 AND id < 0 AND (id IS NOT NULL)))"
     plain = data(work, impossible, "ALTER TABLE v ADD COLUMN b text")

@@ -157,3 +157,32 @@ def test_begin_without_commit_is_told(work: Workspace) -> None:
 def test_concurrently_alone_in_its_file(work: Workspace) -> None:
     proof = prove(work, 'CREATE INDEX CONCURRENTLY i ON "User" (email)')
     assert (proof.mode, proof.outcome.verdict) == ("committed", "exact")
+
+
+SETUP = """CREATE SCHEMA s; CREATE TABLE w (id int); CREATE TABLE p (id int, note text); CREATE TABLE c () INHERITS (p); CREATE TABLE d (id serial, x int);
+  COMMENT ON COLUMN p.note IS 'a note'; COMMENT ON TABLE d IS 'a table'; CREATE VIEW v AS SELECT id, note FROM p;
+  CREATE MATERIALIZED VIEW m AS SELECT 1 AS one; CREATE TYPE e AS ENUM ('A'); CREATE DOMAIN o AS int CHECK (VALUE > 0);
+  CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE PUBLICATION b FOR TABLE p, d;
+  CREATE TRIGGER g AFTER INSERT ON d FOR EACH ROW EXECUTE FUNCTION f(); CREATE INDEX i ON d (x); CREATE AGGREGATE a (int) (SFUNC = int4pl, STYPE = int)"""
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE c NO INHERIT p",
+        "COMMENT ON COLUMN p.note IS NULL; COMMENT ON TABLE d IS NULL; COMMENT ON COLUMN v.note IS 'x'",
+        "ALTER TABLE p RENAME TO q; ALTER TABLE d SET SCHEMA s",
+        "ALTER SCHEMA s RENAME TO z; ALTER TABLE d ALTER x SET NOT NULL, ALTER x SET DEFAULT 1, DROP COLUMN id",
+        "DROP VIEW v; DROP MATERIALIZED VIEW m; DROP TYPE e; DROP DOMAIN o; DROP TRIGGER g ON d; DROP INDEX i; DROP AGGREGATE a (int)",
+        "ALTER PUBLICATION b DROP TABLE d; ALTER TYPE e ADD VALUE 'B'; ALTER DOMAIN o ADD CHECK (VALUE < 9); ALTER TABLE d ADD PRIMARY KEY (x)",
+        "ALTER SEQUENCE d_id_seq OWNED BY NONE; ALTER TABLE d DISABLE TRIGGER g; CREATE UNIQUE INDEX k ON d (id)",
+        "CREATE TABLE n (LIKE d INCLUDING ALL); ALTER TABLE n ADD PRIMARY KEY (x), ADD FOREIGN KEY (id) REFERENCES n; DROP TABLE c, d CASCADE",
+    ],
+)
+@pytest.mark.parametrize("committed", [False, True])
+def test_the_model_is_what_a_full_read_finds(work: Workspace, sql: str, committed: bool) -> None:
+    history = History(work.fresh())
+    history.skip(migration("1", SETUP))
+    history.skip(migration("2", f"{sql}; CREATE INDEX CONCURRENTLY j ON w (id)" if committed else sql))
+    assert history.observer.check() == []
+    history.connection.close()

@@ -5,8 +5,8 @@ of other objects by name only, so that two catalogs of different databases compa
 derived (deparsed), a digest of what is stored: a rename elsewhere changes the text, but not the digest.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 
@@ -38,11 +38,22 @@ class Object:
         )
 
 
-@dataclass(slots=True)
 class Catalog:
-    """All objects of one database that are not the server's, an extension's or ours."""
+    """All objects of one database that are not the server's, an extension's or ours. Found by key, kind, kind and name, or parent.
 
-    objects: dict[Key, Object] = field(default_factory=dict)
+    `objects` is for reading; `put` and `remove` write. A copy shares what neither of the two has changed since.
+    """
+
+    __slots__ = ("_kinds", "_names", "_own", "_parts", "objects")
+
+    def __init__(self, objects: dict[Key, Object] | None = None) -> None:
+        self.objects: dict[Key, Object] = {}
+        self._kinds: dict[str, dict[Key, Object]] = {}
+        self._parts: dict[int, dict[Key, Object]] = {}  # by the parent's oid
+        self._names: dict[str, dict[str, Object]] = {}  # made when asked for
+        self._own: set[str | int] = set()  # kinds and parents whose dictionary no copy shares
+        for o in (objects or {}).values():
+            self.put(o)
 
     @classmethod
     def of(cls, objects: Iterable[Object]) -> "Catalog":
@@ -51,19 +62,63 @@ class Catalog:
     def __iter__(self) -> Iterator[Object]:
         return iter(self.objects.values())
 
+    def put(self, o: Object) -> None:
+        """Add an object, or replace the one with its key."""
+        old = self.objects.get(o.key)
+        if old is not None and (old.kind, old.parent) != (o.kind, o.parent):
+            self.remove(o.key)
+        self.objects[o.key] = o
+        self._write(self._kinds, o.kind)[o.key] = o
+        self._names.pop(o.kind, None)
+        if o.parent is not None:
+            self._write(self._parts, o.parent.oid)[o.key] = o
+
+    def remove(self, key: Key) -> bool:
+        """Take an object out; whether it was there."""
+        o = self.objects.pop(key, None)
+        if o is None:
+            return False
+        del self._write(self._kinds, o.kind)[key]
+        self._names.pop(o.kind, None)
+        if o.parent is not None:
+            del self._write(self._parts, o.parent.oid)[key]
+        return True
+
+    def _write(self, index: dict[Any, dict[Key, Object]], word: Any) -> dict[Key, Object]:
+        if word not in self._own:
+            self._own.add(word)
+            index[word] = dict(index.get(word, ()))
+        return index[word]
+
     def get(self, key: Key | None) -> Object | None:
         return self.objects.get(key) if key else None
 
+    def of_kind(self, kind: str) -> Mapping[Key, Object]:
+        return self._kinds.get(kind, {})
+
+    def named(self, kind: str, name: str) -> Object | None:
+        if kind not in self._names:
+            self._names[kind] = {o.name: o for o in self.of_kind(kind).values()}
+        return self._names[kind].get(name)
+
+    def parts(self, oid: int) -> list[Object]:
+        """What falls with the object of this oid, columns included."""
+        return list(self._parts.get(oid, {}).values())
+
     def children(self, parent: Key) -> list[Object]:
-        return [o for o in self.objects.values() if o.parent == parent]
+        return [o for o in self.parts(parent.oid) if o.parent == parent]
 
     def columns(self, table: Key) -> list[Object]:
         """Columns of a table in their order."""
-        columns = [o for o in self.objects.values() if o.kind == "column" and o.key.oid == table.oid]
+        columns = [o for o in self.parts(table.oid) if o.kind == "column" and o.key.oid == table.oid]
         return sorted(columns, key=lambda c: c.key.sub)
 
     def by_name(self) -> dict[tuple[str, str], Object]:
         return {(o.kind, o.name): o for o in self.objects.values()}
 
     def copy(self) -> "Catalog":
-        return Catalog(dict(self.objects))
+        self._own.clear()
+        other = Catalog()
+        other.objects = dict(self.objects)
+        other._kinds, other._parts, other._names = dict(self._kinds), dict(self._parts), dict(self._names)
+        return other

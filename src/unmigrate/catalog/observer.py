@@ -4,7 +4,7 @@ The model is exact at the end of each `refresh`. `read_catalog` is the reference
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,23 +14,24 @@ from unmigrate.catalog import prepared
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.read import read_catalog, read_objects
-from unmigrate.catalog.touched import Counts, Touched, catalog_oids, read_counts, read_touched
+from unmigrate.catalog.touched import Counts, Touched, counting, counts, mark, read_committed, read_touched
 
 DEPENDENTS = """
 with named (catalog, oid) as (
   select * from unnest($1, $2)
 ), target as (
   select catalog::regclass::oid cid, oid from named
-  union select 'pg_type'::regclass, t.oid from named join pg_type t on t.typrelid = named.oid where catalog = 'pg_class'
+  union select 'pg_type'::regclass, reltype from named join pg_class c on c.oid = named.oid where catalog = 'pg_class' and reltype <> 0
   union select 'pg_type'::regclass, t.typarray from named join pg_type t on t.oid = named.oid where catalog = 'pg_type'
-  union select 'pg_type'::regclass, t.typarray from named join pg_type t on t.typrelid = named.oid where catalog = 'pg_class'
+  union select 'pg_type'::regclass, t.typarray from named join pg_class c on c.oid = named.oid join pg_type t on t.oid = reltype
+    where catalog = 'pg_class'
 )
 select distinct
   case when r.oid is not null and r.rulename = '_RETURN' or x.oid is not null then 'pg_class'
     when y.oid is not null then 'pg_publication' else d.classid::regclass::text end,
   (case when r.rulename = '_RETURN' then r.ev_class when x.oid is not null then x.adrelid when y.oid is not null then y.prpubid
     else d.objid end)::int8
-from pg_depend d join target on d.refclassid = cid and d.refobjid = target.oid
+from target cross join lateral (select * from pg_depend where refclassid = cid and refobjid = target.oid offset 0) d
 left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
 left join pg_attrdef x on d.classid = 'pg_attrdef'::regclass and x.oid = d.objid
 left join pg_publication_rel y on d.classid = 'pg_publication_rel'::regclass and y.oid = d.objid
@@ -78,114 +79,147 @@ class Observer:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
-        self._oids = catalog_oids(connection)
-        self._since = Counts({}, {})
-        self._beyond: tuple[str, ...] = ()
+        self._counting = counting(connection)
+        self._begun = self._since = Counts((), ())
+        self._beyond: dict[str, None] = {}
         self.reset()
 
     def reset(self) -> None:
         """Read everything anew."""
-        self._take(read_catalog(self._connection))
-
-    def _take(self, catalog: Catalog) -> None:
-        """Follow this catalog from now on; the two sets may know keys that are gone."""
-        self.catalog = catalog
-        self._untraced = frozenset(k for k, o in catalog.objects.items() if o.kind in _UNTRACED)
-        self._columns: dict[int, frozenset[Key]] = {}
-        for key, o in catalog.objects.items():
-            if o.kind == "column":
-                self._columns[key.oid] = self._columns.get(key.oid, frozenset()) | {key}
+        self.catalog = read_catalog(self._connection)
 
     def begin(self) -> None:
         """Open a transaction that `refresh` can observe."""
-        self._connection.execute("BEGIN")
-        self._since = read_counts(self._connection, self._oids)
+        self._beyond = {}
+        self._since = self._begun = self._run("BEGIN")
+
+    def _run(self, sql: str) -> Counts:
+        """Run this and read the counters, in one round trip."""
+        return counts(prepared.run(self._connection, [self._counting], enter=sql)[0])
 
     def save(self) -> Catalog:
         """The present state, to return to when the database is rolled back."""
         return self.catalog
 
     def restore(self, state: Catalog) -> None:
+        """Go on from this state: whatever the open transaction wrote is looked at again by the next `refresh`."""
         self.catalog = state
+        self._since = self._begun
 
-    def refresh(self) -> Delta:
-        """Read what the open transaction wrote, and return what changed since the last refresh."""
+    def refresh(self, sql: str = "") -> Delta:
+        """Run `sql` in the open transaction, read what was written there, and return what changed since the last refresh.
+
+        Raises psycopg.Error of `sql`; the catalog is then as it was, and so must the database be made.
+        """
+        now = self._run(sql)
+        touched = read_touched(self._connection, self._since, now)
+        self._since = now
+        self._beyond |= dict.fromkeys(touched.beyond)
+        return self._follow(touched)
+
+    def mark(self) -> str:
+        """Of the present, for `catch_up`; outside of transactions."""
+        return mark(self._connection)
+
+    def catch_up(self, since: str) -> Delta:
+        """Read what was committed since a mark, all of it through this connection; outside of transactions."""
+        self._connection.execute("BEGIN")
+        delta = self._follow(read_committed(self._connection, since))
+        self._connection.execute("COMMIT")
+        return delta
+
+    def _follow(self, touched: Touched) -> Delta:
         before = self.catalog
-        touched = read_touched(self._connection, self._oids, self._since)
-        self._beyond = touched.beyond
         self.catalog = before.copy()
         changed: set[Key] = set()
         for key in self._vanished(touched):
             changed |= self._forget(key)
-        changed |= self._read(self._wanted(touched))
+        changed |= self._read(*self._wanted(touched))
+        if others := self._more_columns(before, changed):
+            changed |= self._read({}, {(table.key.oid, 0) for table in others})
         if renamed := self._renamed(before, changed):
             changed |= self._propagate(renamed, before)
         return Delta(before, self.catalog, frozenset(changed))
 
     def _vanished(self, touched: Touched) -> list[Key]:
         """Objects of the catalogs that lost rows and are not there any more."""
-        if not touched.remaining:
-            return []
         return [
             key
-            for key, o in self.catalog.objects.items()
-            if not key.sub and (left := touched.remaining.get(o.kind)) is not None and key.oid not in left
+            for catalog, left in touched.remaining.items()
+            for kind in _KINDS_OF.get(catalog, ())
+            for key in self.catalog.of_kind(kind)
+            if not key.sub and key.oid not in left
         ]
 
-    def _wanted(self, touched: Touched) -> dict[str, set[int]]:
-        """{kind: oids} that must be read again."""
+    def _wanted(self, touched: Touched) -> tuple[dict[str, set[int]], set[tuple[int, int]]]:
+        """What must be read again: {kind: oids}, and columns as (table, number)."""
         wanted: dict[str, set[int]] = defaultdict(set)
-        for tag, oids in touched.oids.items():
-            for kind in _READ_BY.get(tag, (tag,)):
-                wanted[kind] |= oids
-        again = {kind for catalog in touched.lossy for kind in _READ_ALL.get(catalog, ())}
-        comments = touched.oids.get("comment", frozenset())
-        uncommented = "pg_description" in touched.lossy
-        wanted.pop("comment", None)
-        for key in self._untraced:
-            wanted["sequence" if key.catalog == "pg_class" else "extension dependency"].add(key.oid)
-        if again or comments or uncommented:
-            for key, o in self.catalog.objects.items():
-                if (
-                    o.kind in again
-                    or key.oid in comments
-                    or (uncommented and _may_be_commented(o))
-                    or ("partitioned" in again and o.facts.get("partitions"))
-                ):
-                    wanted[o.kind].add(key.oid)
-        return wanted
+        rows = touched.rows
+        for tag in rows.keys() & KINDS.keys() - {"column"}:
+            wanted[tag] |= {oid for oid, _ in rows[tag]}
+        columns = set(rows.get("column", ()))
+        backed = rows.get("backed constraint", set())
+        wanted["constraint"] |= {oid for oid, _ in backed}
+        # An index behind a constraint is no object of its own: read only where it was one before.
+        behind = {oid for oid, _ in rows.get("behind", ())}
+        wanted["index"] = {
+            oid
+            for oid in wanted["index"] | behind
+            if oid not in behind | {i for _, i in backed} or Key("pg_class", oid) in self.catalog.objects
+        }
+        wanted["extension dependency"] |= {key.oid for key in self.catalog.of_kind("extension dependency")}
+        for kind in {kind for catalog in touched.lossy for kind in _READ_ALL.get(catalog, ())}:
+            wanted[kind] |= {key.oid for key in self.catalog.of_kind(kind)}
+        if "pg_inherits" in touched.lossy:
+            self._add(wanted, columns, lambda o: bool(o.facts.get("partitions") or o.facts.get("parents")))
+        if comments := rows.get("comment"):
+            self._add(wanted, columns, lambda o: (o.key.oid, o.key.sub) in comments or (not o.key.sub and _oid_among(o.key.oid, comments)))
+        if "pg_description" in touched.lossy:
+            self._add(wanted, columns, _may_be_commented)
+        return wanted, columns
 
-    def _read(self, wanted: dict[str, set[int]]) -> set[Key]:
-        """Replace the wanted objects by what is there now; those that are not there any more go. Returns what changed."""
-        if not any(wanted.values()):
+    def _add(self, wanted: dict[str, set[int]], columns: set[tuple[int, int]], chosen: Callable[[Object], bool]) -> None:
+        for o in self.catalog:
+            if chosen(o):
+                columns |= {(o.key.oid, o.key.sub)} if o.kind == "column" else set()
+                wanted[o.kind] |= {o.key.oid} if o.kind != "column" else set()
+
+    def _more_columns(self, before: Catalog, changed: set[Key]) -> list[Object]:
+        """Tables that appeared, or got another owner: facts of all their columns may differ. (Other names are propagated.)"""
+        tables = [o for key in changed if (o := self.catalog.objects.get(key)) is not None and o.kind == "table"]
+        return [o for o in tables if (old := before.get(o.key)) is None or old.facts["owner_role"] != o.facts["owner_role"]]
+
+    def _read(self, wanted: dict[str, set[int]], columns: set[tuple[int, int]]) -> set[Key]:
+        """Replace what is wanted by what is there now; what is not there any more goes. Returns what changed.
+
+        columns: (table, number), or (table, 0) for all of a table.
+        """
+        if not columns and not any(wanted.values()):
             return set()
-        found = {o.key: o for o in read_objects(self._connection, wanted)}
+        found = {o.key: o for o in read_objects(self._connection, wanted, columns)}
         changed: set[Key] = set()
-        for key in self._stale(wanted, found.keys()):
+        for key in self._stale(wanted, columns, found.keys()):
             changed |= self._forget(key)
         for key, o in found.items():
             if self.catalog.objects.get(key) != o:
-                self.catalog.objects[key] = o
+                self.catalog.put(o)
                 changed.add(key)
-                if o.kind == "column":
-                    self._columns[key.oid] = self._columns.get(key.oid, frozenset()) | {key}
-                elif o.kind in _UNTRACED:
-                    self._untraced |= {key}
         return changed
 
-    def _stale(self, wanted: dict[str, set[int]], found: Collection[Key]) -> list[Key]:
+    def _stale(self, wanted: dict[str, set[int]], columns: set[tuple[int, int]], found: Collection[Key]) -> list[Key]:
         """What was to be read again and is not there any more."""
         mine = self.catalog.objects
-        keys = {Key(KINDS[kind].catalog, oid) for kind, oids in wanted.items() if kind != "column" for oid in oids}
-        columns = [k for oid in wanted.get("column", ()) for k in self._columns.get(oid, ())]
-        return [k for k in (*keys, *columns) if k not in found and (o := mine.get(k)) is not None and k.oid in wanted.get(o.kind, ())]
+        keys = [Key(KINDS[kind].catalog, oid) for kind, oids in wanted.items() for oid in oids]
+        stale = [k for k in keys if k not in found and (o := mine.get(k)) is not None and k.oid in wanted.get(o.kind, ())]
+        for oid, number in columns:
+            keys = [Key("pg_class", oid, number)] if number else [o.key for o in self.catalog.columns(Key("pg_class", oid))]
+            stale += [k for k in keys if k not in found and k in mine]
+        return stale
 
     def _forget(self, key: Key) -> set[Key]:
-        gone = {key} if self.catalog.objects.pop(key, None) else set()
+        gone = {key} if self.catalog.remove(key) else set()
         if key.catalog == "pg_class" and not key.sub:  # its columns go with it
-            for column in self._columns.get(key.oid, ()):
-                if self.catalog.objects.pop(column, None):
-                    gone.add(column)
+            gone |= {o.key for o in self.catalog.columns(key) if self.catalog.remove(o.key)}
         return gone
 
     def _renamed(self, before: Catalog, keys: set[Key]) -> list[Object]:
@@ -195,23 +229,26 @@ class Observer:
     def _propagate(self, renamed: list[Object], before: Catalog) -> set[Key]:
         """Derived text of what speaks of a renamed object is read again."""
         if any(o.kind == "schema" for o in renamed):
-            self._take(read_catalog(self._connection))
+            self.catalog = read_catalog(self._connection)
             mine = self.catalog.objects
             return {k for k in before.objects.keys() | mine.keys() if before.objects.get(k) != mine.get(k)}
-        wanted: dict[str, set[int]] = defaultdict(set)
         arguments = f"{prepared.array(o.key.catalog for o in renamed)}, {prepared.array(o.key.oid for o in renamed)}"
         (rows,) = prepared.run(self._connection, [prepared.Call(DEPENDENTS, "text[], oid[]", arguments)])
         dependents = {(catalog, oid) for catalog, oid in rows}
         tables = {o.key.oid for o in renamed if o.key.catalog == "pg_class"}
-        wanted["column"] |= tables
+        wanted: dict[str, set[int]] = defaultdict(set)
+        columns = {(oid, 0) for oid in tables}
         for key, o in self.catalog.objects.items():
             if (key.catalog, key.oid) in dependents or (o.parent is not None and o.parent.oid in tables):
-                wanted[o.kind].add(key.oid)
-        return self._read(wanted)
+                if o.kind == "column":
+                    columns.add((key.oid, 0))
+                else:
+                    wanted[o.kind].add(key.oid)
+        return self._read(wanted, columns)
 
     def notes(self, delta: Delta) -> tuple[str, ...]:
         """What went beyond the database and is not part of its catalog."""
-        return self._beyond
+        return tuple(self._beyond)
 
     def check(self) -> list[str]:
         """Names of objects where the model is not what a full read finds: must be empty."""
@@ -236,27 +273,8 @@ def _parts(o: Object) -> list[Any] | None:
     return [part[0] for part in named] if named else None
 
 
-# Always read again: a sequence's owner, and what goes with an extension, stand in pg_depend alone.
-_UNTRACED = ("sequence", "extension dependency")
-# Which kinds are read again when a catalog row of this tag was written; a tag that is a kind's name reads that kind.
-_READ_BY = {
-    "table": ("table", "column"),
-    "attribute": ("column", "view", "materialized view", "composite", "index", "other relation"),
-    "default": ("column", "view"),
-    "not null": ("column",),
-    "identity table": ("column",),
-    "inherits": ("table",),
-    "label": ("enum",),
-    "view rule": ("view", "materialized view"),
-    "index entry": ("index",),
-    "backed constraint": ("constraint",),
-    "partitioned index": ("index",),
-    "sequence entry": ("sequence",),
-    "publication table": ("publication",),
-}
 # Rows lost there leave no other trace: these kinds are read again whole.
 _READ_ALL = {
-    "pg_inherits": ("table", "partitioned"),
     "pg_ts_config_map": ("pg_ts_config",),
     "pg_amop": ("pg_opfamily",),
     "pg_amproc": ("pg_opfamily",),
@@ -265,3 +283,10 @@ _READ_ALL = {
     "pg_publication_namespace": ("publication",),
     "pg_db_role_setting": ("setting",),
 }
+_KINDS_OF: dict[str, list[str]] = defaultdict(list)
+for _kind in KINDS.values():
+    _KINDS_OF[_kind.catalog].append(_kind.name)
+
+
+def _oid_among(oid: int, comments: set[tuple[int, int]]) -> bool:
+    return any(oid == one for one, _ in comments)

@@ -4,12 +4,21 @@ Planning our catalog queries costs more than running them, and psycopg forgets w
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import psycopg
 
-_prepared: "WeakKeyDictionary[psycopg.Connection[Any], dict[str, str]]" = WeakKeyDictionary()
+
+class _Prepared(NamedTuple):
+    """Names by text, and numbers for further names: one that a failed batch used up is not used again."""
+
+    names: dict[str, str]
+    numbers: "count[int]"
+
+
+_prepared: "WeakKeyDictionary[psycopg.Connection[Any], _Prepared]" = WeakKeyDictionary()
 
 
 class Call(NamedTuple):
@@ -20,32 +29,29 @@ class Call(NamedTuple):
     arguments: str = ""
 
 
-def run(connection: psycopg.Connection[Any], calls: Sequence[Call], *, enter: str = "", leave: str = "") -> list[list[Any]]:
+def run(
+    connection: psycopg.Connection[Any], calls: Sequence[Call], *, enter: str = "", around: tuple[Call, Call] | None = None
+) -> list[list[Any]]:
     """Rows of each call, all in one simple query.
 
-    enter and leave: statements around them, each with one result that is dropped.
+    enter: SQL to run before them, any number of statements; around: calls at the beginning and the end. Their results are dropped.
     """
-    known = _prepared.setdefault(connection, {})
-    parts = [enter] if enter else []
-    skip = []
-    for sql, types, arguments in calls:
-        if sql not in known:
-            known[sql] = f"unmigrate_{len(known)}"
-            parts.append(f"PREPARE {known[sql]}{f'({types})' if types else ''} AS {sql}")
-            skip.append(True)
-        parts.append(f"EXECUTE {known[sql]}{f'({arguments})' if arguments else ''}")
-        skip.append(False)
-    parts += [leave] if leave else []
-    cursor = connection.execute(";\n".join(parts))
-    if enter:
-        cursor.nextset()
-    results = []
-    for number, skipped in enumerate(skip):
-        if not skipped:
-            results.append(cursor.fetchall())
-        if number < len(skip) - 1:
-            cursor.nextset()
-    return results
+    known = _prepared.setdefault(connection, _Prepared({}, count()))
+    fresh: dict[str, str] = {}
+    parts, wanted = [], []  # statements, and which of their results are wanted
+    for number, (sql, types, arguments) in enumerate((around[0], *calls, around[1]) if around else calls):
+        name = known.names.get(sql) or fresh.get(sql)
+        if name is None:
+            name = fresh[sql] = f"unmigrate_{next(known.numbers)}"
+            parts.append(f"PREPARE {name}{f'({types})' if types else ''} AS {sql}")
+            wanted.append(False)
+        parts.append(f"EXECUTE {name}{f'({arguments})' if arguments else ''}")
+        wanted.append(not around or 0 < number <= len(calls))
+    text = ";\n".join(parts)
+    cursor = connection.execute(f"{enter}\n;\n{text}" if enter else text)
+    known.names.update(fresh)  # only now: a failure before leaves them unprepared
+    last = len(wanted)
+    return [cursor.set_result(number - last).fetchall() for number, keep in enumerate(wanted) if keep]
 
 
 def array(values: Iterable[int | str]) -> str:

@@ -5,7 +5,7 @@ is not of pg_catalog comes out qualified.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -17,13 +17,15 @@ from unmigrate.catalog.kinds.base import PARKED, Kind
 from unmigrate.catalog.kinds.column import NOT_NULL_MORE, NOT_NULL_NAME
 from unmigrate.catalog.model import Catalog, Key, Object
 
-ENTER = "select set_config('unmigrate.path', current_setting('search_path'), true), set_config('search_path', '', true)"
-LEAVE = "select set_config('search_path', current_setting('unmigrate.path'), true)"
+ENTER = prepared.Call("select set_config('unmigrate.path', current_setting('search_path'), true), set_config('search_path', '', true)")
+LEAVE = prepared.Call("select set_config('search_path', current_setting('unmigrate.path'), true)")
+PAIRS = "(a.attrelid, a.attnum) in (select * from unnest($1, $2))"
 
 
 def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
     """The whole catalog of the connected database. Needs no privilege beyond connecting."""
-    return Catalog.of(_read(connection, [(kind, None) for kind in KINDS.values()]))
+    version = connection.info.server_version
+    return Catalog.of(_read(connection, [(kind, prepared.Call(_query(kind.name, "true", version))) for kind in KINDS.values()]))
 
 
 def show_parked(connection: psycopg.Connection[Any], schemas: Iterable[str]) -> None:
@@ -31,20 +33,31 @@ def show_parked(connection: psycopg.Connection[Any], schemas: Iterable[str]) -> 
     connection.execute("select set_config(%s, %s, false)", [PARKED, ",".join(schemas)])
 
 
-def read_objects(connection: psycopg.Connection[Any], oids: Mapping[str, Iterable[int]]) -> list[Object]:
-    """The objects of the named kinds whose oid (for columns: whose table's oid) is among `oids`: {kind: oids}."""
-    wanted: list[tuple[Kind, list[int] | None]] = [(KINDS[name], list(numbers)) for name, numbers in oids.items() if numbers]
+def read_objects(
+    connection: psycopg.Connection[Any], oids: Mapping[str, Collection[int]], columns: Collection[tuple[int, int]] = ()
+) -> list[Object]:
+    """The objects of the named kinds whose oid is among `oids` ({kind: oids}), and of the columns of tables.
+
+    columns: (oid of the table, number of the column, or 0 for all of its columns).
+    """
+    version = connection.info.server_version
+    wanted = [
+        (KINDS[name], prepared.Call(_query(name, f"{KINDS[name].oid} = any ($1)", version), "oid[]", prepared.array(numbers)))
+        for name, numbers in oids.items()
+        if numbers
+    ]
+    column = KINDS["column"]
+    whole = {oid for oid, number in columns if not number}
+    if whole:
+        wanted.append((column, prepared.Call(_query("column", f"{column.oid} = any ($1)", version), "oid[]", prepared.array(whole))))
+    if single := [pair for pair in columns if pair[0] not in whole]:
+        arguments = ", ".join(prepared.array(values) for values in zip(*single, strict=True))
+        wanted.append((column, prepared.Call(_query("column", PAIRS, version), "oid[], int2[]", arguments)))
     return _read(connection, wanted) if wanted else []
 
 
-def _read(connection: psycopg.Connection[Any], wanted: list[tuple[Kind, list[int] | None]]) -> list[Object]:
-    version = connection.info.server_version
-    calls = []
-    for kind, oids in wanted:
-        where = "true" if oids is None else f"{kind.oid} = any ($1)"
-        sql = _query(kind.name, where, version)
-        calls.append(prepared.Call(sql) if oids is None else prepared.Call(sql, "oid[]", prepared.array(oids)))
-    results = prepared.run(connection, calls, enter=ENTER, leave=LEAVE)
+def _read(connection: psycopg.Connection[Any], wanted: list[tuple[Kind, prepared.Call]]) -> list[Object]:
+    results = prepared.run(connection, [call for _, call in wanted], around=(ENTER, LEAVE))
     return [_object(kind, row) for (kind, _), rows in zip(wanted, results, strict=True) for row in rows]
 
 

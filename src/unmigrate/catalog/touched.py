@@ -2,9 +2,10 @@
 
 PostgreSQL counts the rows a transaction inserts, updates and deletes, catalogs included: only the catalogs that were written are
 looked at. Rows written by the open transaction have age(xmin) <= 0, its subtransactions included. Rows that vanished leave no trace
-but the count: the identities that remain tell which.
+but the count: the identities that remain tell which. What other transactions committed since a mark is found by age too, in all catalogs.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,145 +25,170 @@ BEYOND = {
     "pg_subscription": "a subscription was created, changed or dropped: it reaches another server and is not undone",
     "pg_seclabel": "security labels were changed and are not undone",
 }
-_MINE = "age(xmin) <= 0"
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """tag: what is reported. select: SQL for the touched oids. identities: SQL for all identities, "" where nobody asks."""
-
-    tag: str
-    select: str
-    identities: str = ""
-
-
-def _rows(tag: str, catalog: str, condition: str = "true", report: str = "oid", *, tracked: bool = True, alias: str = "") -> _Source:
-    where = f"from {catalog} where {condition}"
-    identities = f"select oid::int8 {where}" if tracked else ""
-    return _Source(tag, f"select distinct {report}::int8 {where} and {_MINE.replace('xmin', alias + 'xmin')}", identities)
-
-
-def _class(tag: str, kinds: str) -> _Source:
-    return _rows(tag, "pg_class", f"oid >= {FIRST_USER_OID} and relkind in ({kinds})")
-
-
 _USER = f"oid >= {FIRST_USER_OID}"
-_BACKED = (
-    "select k.oid::int8 from pg_index i join pg_constraint k on k.conindid = i.indexrelid "
-    "where k.contype in ('p', 'u', 'x') and age(i.xmin) <= 0"
+_MINE = "age(xmin) <= $1"
+_RELATION = (
+    "case relkind when 'r' then 'table' when 'p' then 'table' when 'i' then 'index' when 'I' then 'index' when 'S' then 'sequence' "
+    "when 'v' then 'view' when 'm' then 'materialized view' when 'c' then 'composite' when 'f' then 'other relation' end"
 )
-_IDENTITY = (
-    "select d.refobjid::int8 from pg_sequence s join pg_depend d on d.objid = s.seqrelid and d.classid = 'pg_class'::regclass "
-    "and d.deptype = 'i' where age(s.xmin) <= 0"
+# Of an attribute or a default: the column, or the relation that tells of its columns itself.
+_COLUMN_OF = (
+    "(select case when relkind in ('r', 'p') then 'column' when relkind in ('S', 't') then null "
+    f"else {_RELATION} end from pg_class c where c.oid = {{relation}})"
 )
-_DOMINATED = """select distinct g.oid::int8 from pg_trigger k cross join lateral pg_partition_ancestors(k.tgrelid) a
-  join pg_trigger g on g.tgrelid = a.relid and g.tgname = k.tgname and g.tgparentid = 0 where k.tgparentid <> 0 and age(k.xmin) <= 0"""
-_DISARMED = "select distinct tgconstraint::int8 from pg_trigger where tgisinternal and tgconstraint <> 0 and age(xmin) <= 0"
-_MAPPINGS = "select oid::int8 from pg_foreign_server"
-
-_WITH_EXTENSION = """select distinct objid::int8 from pg_depend where refclassid = 'pg_extension'::regclass
-  and refobjid >= 16384 and deptype = 'x' and age(xmin) <= 0"""
 
 
-def _told_by_relation(oids: str) -> tuple[_Source, ...]:
-    """Rows of these relations also speak of a constraint (the index behind it), an identity column, a partitioned index."""
-    named = f"with t as ({oids})"
-    indexes = f"{named}, u as (select oid from t union select inhparent from pg_inherits where inhrelid in (select oid from t))"
-    behind = "select k.oid::int8 from pg_constraint k where k.contype in ('p', 'u', 'x') and k.conindid in (select oid from u)"
-    columns = "select d.refobjid::int8 from pg_depend d join t on d.objid = t.oid and d.classid = 'pg_class'::regclass and d.deptype = 'i'"
-    return (
-        _Source("backed constraint", f"{indexes} {behind}"),
-        _Source("partitioned index", f"{named} select distinct inhparent::int8 from pg_inherits where inhrelid in (select oid from t)"),
-        _Source("identity table", f"{named} {columns}"),
-    )
+def _rows(tag: str, catalog: str, condition: str = "true", report: str = "oid") -> str:
+    """Rows of a catalog that the transaction wrote; report: the column that holds the oid to read again."""
+    return f"select '{tag}', {report}::int8, 0 from {catalog} where {condition} and {_MINE}"
 
+
+def _told_by_relation(oids: str) -> str:
+    """Rows of these relations also speak of a constraint (with the index behind it), a partitioned index, an identity column."""
+    return f"""
+select 'backed constraint', k.oid::int8, k.conindid::int8 from pg_constraint k where k.contype in ('p', 'u', 'x')
+  and k.conindid in ({oids} union select inhparent from pg_inherits where inhrelid in ({oids}))
+union all select 'index', inhparent::int8, 0 from pg_inherits where inhrelid in ({oids})
+union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d where d.classid = 'pg_class'::regclass
+  and d.objid in ({oids}) and d.refclassid = 'pg_class'::regclass and d.deptype = 'i'"""
+
+
+_CLASS = f"""
+with t as materialized (select oid, relkind from pg_class where {_USER} and relkind in ('r', 'p', 'i', 'I', 'S', 'v', 'm', 'c', 'f') and {_MINE})
+select {_RELATION}, oid::int8, 0 from t
+union all {_told_by_relation("select oid from t where relkind in ('i', 'I', 'S')")}"""
+
+_ATTRIBUTE = f"""
+select {_COLUMN_OF.format(relation="attrelid")}, attrelid::int8, attnum::int4 from pg_attribute
+where attrelid >= {FIRST_USER_OID} and attnum > 0 and {_MINE}"""
+
+_ATTRDEF = f"select {_COLUMN_OF.format(relation='adrelid')}, adrelid::int8, adnum::int4 from pg_attrdef where {_MINE}"
+
+_CONSTRAINT = f"""
+with t as materialized (select * from pg_constraint where {_USER} and {_MINE})
+select 'constraint', oid::int8, 0 from t where contype <> 'n'
+union all select 'column', conrelid::int8, conkey[1]::int4 from t where contype = 'n' and conrelid <> 0
+union all select 'behind', conindid::int8, 0 from t where contype in ('p', 'u', 'x')"""
+
+_INDEX = f"""
+select case when k.oid is null then 'index' else 'constraint' end, coalesce(k.oid, indexrelid)::int8, 0
+from (select indexrelid from pg_index where {_MINE} offset 0) i left join pg_constraint k on k.conindid = indexrelid and k.contype in ('p', 'u', 'x')"""
+
+_SEQUENCE = f"""
+with t as materialized (select seqrelid oid from pg_sequence where {_MINE})
+select 'sequence', oid::int8, 0 from t
+union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d where d.classid = 'pg_class'::regclass
+  and d.objid in (select oid from t) and d.refclassid = 'pg_class'::regclass and d.deptype = 'i'"""
+
+_TYPE = f"""
+select case typtype when 'e' then 'enum' when 'd' then 'domain' when 'c' then 'composite' else 'other type' end,
+  (case when typtype = 'c' then typrelid else oid end)::int8, 0
+from pg_type where {_USER} and {_MINE} and typelem = 0
+  and (typtype <> 'c' or exists (select from pg_class c where c.oid = typrelid and c.relkind = 'c'))"""
+
+_TRIGGER = f"""
+with t as materialized (select oid, tgrelid, tgname, tgisinternal, tgparentid, tgconstraint from pg_trigger where {_MINE})
+select 'trigger', oid::int8, 0 from t where not tgisinternal
+union all select 'trigger', g.oid::int8, 0 from t cross join lateral pg_partition_ancestors(t.tgrelid) a
+  join pg_trigger g on g.tgrelid = a.relid and g.tgname = t.tgname and g.tgparentid = 0 where t.tgparentid <> 0
+union all select 'constraint', tgconstraint::int8, 0 from t where tgisinternal and tgconstraint <> 0"""
+
+_REWRITE = f"""
+select case when rulename = '_RETURN' then (select {_RELATION} from pg_class c where c.oid = ev_class) else 'rule' end,
+  (case when rulename = '_RETURN' then ev_class else oid end)::int8, 0
+from pg_rewrite where {_USER} and {_MINE}"""
+
+_DESCRIPTION = f"""
+with t as materialized (select objoid, classoid, objsubid from pg_description where {_MINE}),
+  r as materialized (select objoid oid from t where classoid = 'pg_class'::regclass)
+select 'comment', objoid::int8, objsubid from t
+union all {_told_by_relation("select oid from r")}
+union all select 'column', k.conrelid::int8, k.conkey[1]::int4 from t join pg_constraint k on k.oid = t.objoid
+  where t.classoid = 'pg_constraint'::regclass and k.contype = 'n' and k.conrelid <> 0
+union all select 'composite', y.typrelid::int8, 0 from t join pg_type y on y.oid = t.objoid
+  where t.classoid = 'pg_type'::regclass and y.typtype = 'c'"""
+
+_INHERITS = f"""
+with t as materialized (select inhrelid oid from pg_inherits where {_MINE})
+select 'table', oid::int8, 0 from t union all {_told_by_relation("select oid from t")}"""
 
 _DATABASE_SETTINGS = "setdatabase = (select oid from pg_database where datname = current_database())"
 
-_SOURCES: dict[str, tuple[_Source, ...]] = {
-    "pg_class": (
-        _class("table", "'r', 'p'"), _class("index", "'i', 'I'"), _class("sequence", "'S'"), _class("view", "'v'"),
-        _class("materialized view", "'m'"), _class("composite", "'c'"), _class("other relation", "'f'"),
-        *_told_by_relation(f"select oid from pg_class where relkind in ('i', 'I', 'S') and {_USER} and {_MINE}"),
+# One SELECT of (tag, oid, sub) for each catalog. A tag is a kind, or tells more than that: see observer.
+_SOURCES: dict[str, str] = {
+    "pg_class": _CLASS,
+    "pg_attribute": _ATTRIBUTE,
+    "pg_attrdef": _ATTRDEF,
+    "pg_constraint": _CONSTRAINT,
+    "pg_index": _INDEX,
+    "pg_sequence": _SEQUENCE,
+    "pg_type": _TYPE,
+    "pg_enum": _rows("enum", "pg_enum", report="enumtypid"),
+    "pg_proc": f"select case prokind when 'a' then 'aggregate' else 'routine' end, oid::int8, 0 from pg_proc where {_USER} and {_MINE}",
+    "pg_trigger": _TRIGGER,
+    "pg_policy": _rows("policy", "pg_policy"),
+    "pg_rewrite": _REWRITE,
+    "pg_namespace": _rows("schema", "pg_namespace", f"({_USER} or nspname = 'public')"),
+    "pg_extension": _rows("extension", "pg_extension", _USER),
+    "pg_statistic_ext": _rows("statistics", "pg_statistic_ext"),
+    "pg_publication": _rows("publication", "pg_publication"),
+    "pg_publication_rel": _rows("publication", "pg_publication_rel", report="prpubid"),
+    "pg_publication_namespace": _rows("publication", "pg_publication_namespace", report="pnpubid"),
+    "pg_event_trigger": _rows("event trigger", "pg_event_trigger"),
+    "pg_default_acl": _rows("default privileges", "pg_default_acl"),
+    "pg_inherits": _INHERITS,
+    "pg_description": _DESCRIPTION,
+    "pg_db_role_setting": _rows("setting", "pg_db_role_setting", _DATABASE_SETTINGS, "setrole"),
+    **{catalog: _rows(catalog, catalog, _USER) for catalog in OTHER_CATALOGS},
+    "pg_depend": _rows(
+        "extension dependency",
+        "pg_depend",
+        f"refclassid = 'pg_extension'::regclass and refobjid >= {FIRST_USER_OID} and deptype = 'x'",
+        "objid",
     ),
-    "pg_attribute": (_rows("attribute", "pg_attribute", f"attrelid >= {FIRST_USER_OID}", "attrelid", tracked=False),),
-    "pg_attrdef": (_rows("default", "pg_attrdef", report="adrelid", tracked=False),),
-    "pg_constraint": (
-        _rows("constraint", "pg_constraint", f"{_USER} and contype <> 'n'"),
-        _rows("not null", "pg_constraint", f"{_USER} and contype = 'n'", "conrelid", tracked=False),
-        _rows("index", "pg_constraint", f"{_USER} and contype in ('p', 'u', 'x')", "conindid", tracked=False),
-    ),
-    "pg_index": (_rows("index entry", "pg_index", report="indexrelid", tracked=False), _Source("backed constraint", _BACKED)),
-    "pg_sequence": (_rows("sequence entry", "pg_sequence", report="seqrelid", tracked=False), _Source("identity table", _IDENTITY)),
-    "pg_type": (
-        _rows("enum", "pg_type", f"{_USER} and typtype = 'e'"), _rows("domain", "pg_type", f"{_USER} and typtype = 'd'"),
-        _rows("composite", "pg_type", f"{_USER} and typtype = 'c'", "typrelid", tracked=False),
-        _rows("other type", "pg_type", f"{_USER} and typtype in ('r', 'b', 'p') and typelem = 0"),
-    ),
-    "pg_enum": (_rows("label", "pg_enum", report="enumtypid", tracked=False),),
-    "pg_proc": (_rows("routine", "pg_proc", f"{_USER} and prokind <> 'a'"), _rows("aggregate", "pg_proc", f"{_USER} and prokind = 'a'")),
-    "pg_trigger": (
-        _rows("trigger", "pg_trigger", "not tgisinternal"), _Source("trigger", _DOMINATED), _Source("constraint", _DISARMED),
-    ),
-    "pg_policy": (_rows("policy", "pg_policy"),),
-    "pg_rewrite": (
-        _rows("rule", "pg_rewrite", f"{_USER} and rulename <> '_RETURN'"),
-        _rows("view rule", "pg_rewrite", f"{_USER} and rulename = '_RETURN'", "ev_class", tracked=False),
-    ),
-    "pg_namespace": (_rows("schema", "pg_namespace", f"({_USER} or nspname = 'public')"),),
-    "pg_extension": (_rows("extension", "pg_extension", _USER),),
-    "pg_statistic_ext": (_rows("statistics", "pg_statistic_ext"),),
-    "pg_publication": (_rows("publication", "pg_publication"),),
-    "pg_publication_rel": (_rows("publication table", "pg_publication_rel", report="prpubid", tracked=False),),
-    "pg_publication_namespace": (_rows("publication table", "pg_publication_namespace", report="pnpubid", tracked=False),),
-    "pg_event_trigger": (_rows("event trigger", "pg_event_trigger"),),
-    "pg_default_acl": (_rows("default privileges", "pg_default_acl"),),
-    "pg_inherits": (
-        _rows("inherits", "pg_inherits", report="inhrelid", tracked=False),
-        *_told_by_relation(f"select inhrelid oid from pg_inherits where {_MINE}"),
-    ),
-    "pg_description": (
-        _rows("comment", "pg_description", report="objoid", tracked=False),
-        *_told_by_relation(f"select objoid oid from pg_description where classoid = 'pg_class'::regclass and {_MINE}"),
-        _rows("not null", "pg_description d join pg_constraint k on k.oid = d.objoid", "d.classoid = 'pg_constraint'::regclass "
-              "and k.contype = 'n'", "k.conrelid", tracked=False, alias="d."),
-        _rows("composite", "pg_description d join pg_type t on t.oid = d.objoid", "d.classoid = 'pg_type'::regclass "
-              "and t.typtype = 'c'", "t.typrelid", tracked=False, alias="d."),
-    ),
-    "pg_db_role_setting": (_rows("setting", "pg_db_role_setting", _DATABASE_SETTINGS, "setrole", tracked=False),),
-    **{catalog: (_rows(catalog, catalog, _USER),) for catalog in OTHER_CATALOGS},
-    "pg_depend": (_Source("extension dependency", _WITH_EXTENSION),),
-    "pg_ts_config_map": (_rows("pg_ts_config", "pg_ts_config_map", report="mapcfg", tracked=False),),
-    "pg_aggregate": (_rows("aggregate", "pg_aggregate", report="aggfnoid::oid", tracked=False),),
-    "pg_amop": (_rows("pg_opfamily", "pg_amop", report="amopfamily", tracked=False),),
-    "pg_amproc": (_rows("pg_opfamily", "pg_amproc", report="amprocfamily", tracked=False),),
-    "pg_foreign_table": (_rows("other relation", "pg_foreign_table", report="ftrelid", tracked=False),),
-    "pg_user_mapping": (_Source("pg_foreign_server", _MAPPINGS),),
-}  # fmt: skip
+    "pg_ts_config_map": _rows("pg_ts_config", "pg_ts_config_map", report="mapcfg"),
+    "pg_aggregate": _rows("aggregate", "pg_aggregate", report="aggfnoid::oid"),
+    "pg_amop": _rows("pg_opfamily", "pg_amop", report="amopfamily"),
+    "pg_amproc": _rows("pg_opfamily", "pg_amproc", report="amprocfamily"),
+    "pg_foreign_table": _rows("other relation", "pg_foreign_table", report="ftrelid"),
+    "pg_user_mapping": "select 'pg_foreign_server', oid::int8, 0 from pg_foreign_server where $1 is not null",
+}
 
-# Deletions here are seen otherwise: with their table, their type, or by an update of the row they belong to.
-_COUNTS = (
-    "select c.name, pg_stat_get_xact_tuples_inserted(u.oid) + pg_stat_get_xact_tuples_updated(u.oid), pg_stat_get_xact_tuples_deleted(u.oid) "
-    "from unnest($1) with ordinality u(oid, o) join unnest(array[{names}]) with ordinality c(name, o) using (o)"
-)
+# Catalogs whose rows are objects of ours: where rows were lost, those that remain are listed.
+# Deletions elsewhere are seen otherwise: with their table, their type, or by an update of the row they belong to.
+_IDENTITIES: dict[str, str] = {
+    catalog: f"select string_agg(oid::text, ',') from {catalog} where {condition}"
+    for catalog, condition in {
+        "pg_class": f"{_USER} and relkind <> 't'",
+        "pg_constraint": _USER,
+        "pg_type": _USER,
+        "pg_proc": _USER,
+        "pg_trigger": "not tgisinternal",
+        "pg_rewrite": _USER,
+        "pg_namespace": f"({_USER} or nspname = 'public')",
+        "pg_extension": _USER,
+        **dict.fromkeys(("pg_policy", "pg_statistic_ext", "pg_publication", "pg_event_trigger", "pg_default_acl"), "true"),
+        **dict.fromkeys(OTHER_CATALOGS, _USER),
+    }.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Rows written and deleted per catalog, as this backend has counted so far."""
+    """Rows written and deleted per catalog, as this backend has counted so far; in the order of `watched_catalogs`."""
 
-    written: dict[str, int]
-    deleted: dict[str, int]
+    written: tuple[int, ...]
+    deleted: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """oids: what was written, by tag. remaining: identities still there, for tags whose catalog lost rows. lossy: such catalogs.
+    """rows: (oid, sub) of what was written, by tag. remaining: identities still there, of catalogs that lost rows. lossy: such catalogs.
 
     beyond: what went beyond the schema, in words.
     """
 
-    oids: dict[str, frozenset[int]]
+    rows: dict[str, set[tuple[int, int]]]
     remaining: dict[str, frozenset[int]]
     lossy: frozenset[str]
     beyond: tuple[str, ...]
@@ -174,40 +200,57 @@ def watched_catalogs() -> tuple[str, ...]:
     return (*_SOURCES, *BEYOND)
 
 
-@lru_cache(maxsize=1)
-def _counts_query() -> str:
-    return _COUNTS.replace("{names}", ", ".join(f"'{name}'" for name in watched_catalogs()))
-
-
-def catalog_oids(connection: psycopg.Connection[Any]) -> list[int]:
-    """Oids of the catalogs that are counted, once per connection; 0 for one this server does not have."""
+def counting(connection: psycopg.Connection[Any]) -> prepared.Call:
+    """What reads the counters on this server. Earlier transactions may be among them: compare with those at its beginning."""
     rows = connection.execute(
         "select coalesce(to_regclass('pg_catalog.' || n)::oid, 0)::int8 from unnest(%s::text[]) with ordinality u(n, o) order by o",
         [list(watched_catalogs())],
     )
-    return [row[0] for row in rows]
+    oids = [row[0] for row in rows]  # 0 for one this server does not have
+    written = [f"pg_stat_get_xact_tuples_inserted({oid}) + pg_stat_get_xact_tuples_updated({oid})" for oid in oids]
+    deleted = [f"pg_stat_get_xact_tuples_deleted({oid})" for oid in oids]
+    return prepared.Call(f"select concat_ws(',', {', '.join(written)}), concat_ws(',', {', '.join(deleted)})")
 
 
-def read_counts(connection: psycopg.Connection[Any], oids: list[int]) -> Counts:
-    """Counters of the open transaction. Earlier transactions may be among them: compare with those at its beginning."""
-    (rows,) = prepared.run(connection, [prepared.Call(_counts_query(), "oid[]", prepared.array(oids))])
-    return Counts({name: written for name, written, _ in rows}, {name: deleted for name, _, deleted in rows})
+def counts(rows: list[Any]) -> Counts:
+    """The result of the `counting` call."""
+    ((written, deleted),) = rows
+    return Counts(tuple(map(int, written.split(","))), tuple(map(int, deleted.split(","))))
 
 
-def read_touched(connection: psycopg.Connection[Any], oids: list[int], since: Counts) -> Touched:
-    """What the open transaction wrote since `since`, which must be from within it."""
-    now = read_counts(connection, oids)
-    written = [c for c in _SOURCES if now.written[c] != since.written[c]]
-    lossy = [c for c in _SOURCES if now.deleted[c] != since.deleted[c]]
-    touched: dict[str, frozenset[int]] = {}
+def read_touched(connection: psycopg.Connection[Any], since: Counts, now: Counts) -> Touched:
+    """What the open transaction wrote between two counts: at least that, at most all it ever wrote to the same catalogs."""
+    names = watched_catalogs()
+    written = {name for name, old, new in zip(names, since.written, now.written, strict=True) if old != new}
+    lossy = frozenset(name for name, old, new in zip(names, since.deleted, now.deleted, strict=True) if old != new)
+    beyond = tuple(note for name, note in BEYOND.items() if name in written or name in lossy)
+    return _touched(connection, written, lossy, 0, beyond)
+
+
+def mark(connection: psycopg.Connection[Any]) -> str:
+    """A transaction id that is older than all to come, for `read_committed`."""
+    (row,) = connection.execute("select (txid_current() % 4294967296)::text").fetchall()
+    return str(row[0])
+
+
+def read_committed(connection: psycopg.Connection[Any], since: str) -> Touched:
+    """What was committed since a mark; any catalog may have lost rows. Needs an open transaction."""
+    present = "array(select n from unnest(%s::text[]) n where to_regclass('pg_catalog.' || n) is not null)"
+    ((age, names),) = connection.execute(f"select age(%s::xid) - 1, {present}", [since, list(_SOURCES)]).fetchall()
+    return _touched(connection, names, frozenset(names), age, ())
+
+
+def _touched(
+    connection: psycopg.Connection[Any], written: Collection[str], lossy: frozenset[str], age: int, beyond: tuple[str, ...]
+) -> Touched:
+    selects = [prepared.Call(sql, "int", str(age)) for name, sql in _SOURCES.items() if name in written]
+    lists = {name: prepared.Call(sql) for name, sql in _IDENTITIES.items() if name in lossy}
+    rows: dict[str, set[tuple[int, int]]] = {}
     remaining: dict[str, frozenset[int]] = {}
-    selects = [s for c in written for s in _SOURCES[c]]
-    lists = [s for c in lossy for s in _SOURCES[c] if s.identities]
     if selects or lists:
-        results = prepared.run(connection, [prepared.Call(sql) for sql in (*(s.select for s in selects), *(s.identities for s in lists))])
-        for source, rows in zip(selects, results, strict=False):
-            touched[source.tag] = touched.get(source.tag, frozenset()) | {row[0] for row in rows}
-        for source, rows in zip(lists, results[len(selects) :], strict=True):
-            remaining[source.tag] = frozenset(row[0] for row in rows)
-    beyond = tuple(note for c, note in BEYOND.items() if now.written[c] != since.written[c] or now.deleted[c] != since.deleted[c])
-    return Touched(touched, remaining, frozenset(lossy), beyond)
+        results = prepared.run(connection, [*selects, *lists.values()])
+        for tag, oid, sub in (row for result in results[: len(selects)] for row in result):
+            rows.setdefault(tag, set()).add((oid, sub))
+        for name, ((oids,),) in zip(lists, results[len(selects) :], strict=True):
+            remaining[name] = frozenset(map(int, oids.split(","))) if oids else frozenset()
+    return Touched(rows, remaining, lossy, beyond)

@@ -16,10 +16,10 @@ with named (catalog, oid, sub) as (
   select * from unnest($1, $2, $3)
 ), target (cid, oid, sub, named_catalog, named_oid, named_sub) as (
   select catalog::regclass::oid, oid, sub, catalog, oid, sub from named
-  union all select 'pg_type'::regclass, t.oid, 0, catalog, named.oid, 0 from named join pg_type t on t.typrelid = named.oid
-    where catalog = 'pg_class' and sub = 0 and named.oid <> 0
-  union all select 'pg_type'::regclass, t.typarray, 0, catalog, named.oid, 0 from named join pg_type t on t.typrelid = named.oid
-    where catalog = 'pg_class' and sub = 0 and named.oid <> 0 and t.typarray <> 0
+  union all select 'pg_type'::regclass, c.reltype, 0, catalog, named.oid, 0 from named join pg_class c on c.oid = named.oid
+    where catalog = 'pg_class' and sub = 0 and c.reltype <> 0
+  union all select 'pg_type'::regclass, t.typarray, 0, catalog, named.oid, 0 from named join pg_class c on c.oid = named.oid
+    join pg_type t on t.oid = c.reltype where catalog = 'pg_class' and sub = 0 and t.typarray <> 0
   union all select 'pg_type'::regclass, t.typarray, 0, catalog, named.oid, 0 from named join pg_type t on t.oid = named.oid
     where catalog = 'pg_type' and t.typarray <> 0
   union all select 'pg_class'::regclass, k.conindid, 0, catalog, named.oid, 0 from named join pg_constraint k on k.oid = named.oid
@@ -31,10 +31,12 @@ select distinct
   (case when r.rulename = '_RETURN' then r.ev_class when x.oid is not null then x.adrelid else d.objid end)::int8,
   (case when x.oid is not null then x.adnum else d.objsubid end)::int,
   named_catalog, named_oid::int8, named_sub
-from pg_depend d join target on d.refclassid = cid and d.refobjid = target.oid and (target.sub = 0 or d.refobjsubid = target.sub)
+from target cross join lateral (
+  select * from pg_depend where refclassid = cid and refobjid = target.oid and (target.sub = 0 or refobjsubid = target.sub)
+    and deptype in ('n', 'a') offset 0
+) d
 left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
-left join pg_attrdef x on d.classid = 'pg_attrdef'::regclass and x.oid = d.objid
-where d.deptype in ('n', 'a')"""
+left join pg_attrdef x on d.classid = 'pg_attrdef'::regclass and x.oid = d.objid"""
 
 
 def dependents_on(connection: psycopg.Connection[Any]) -> Dependents:

@@ -80,10 +80,11 @@ def _sort_out(delta: Delta) -> Work:
         elif now.kind == "enum":
             del work.drop[now.key], work.create[wanted.key]
             work.retype.append((now, wanted))
-    attached = _attached(o for o in delta.after if o.key in delta.before.objects)
-    for o in delta.dropped:
+    detached = [o for o in delta.dropped if o.kind in ("index", "constraint")]
+    attached = _attached(delta) if detached else set()
+    for o in detached:
         owner, name = o.facts.get("table") or o.facts.get("owner"), o.facts.get("index") or o.name
-        if o.kind in ("index", "constraint") and (owner, name) in attached:
+        if (owner, name) in attached:
             work.create.pop(o.key, None)  # it is there, and stands for itself again once its table is detached
     _whole_tables(work, pairs, delta)
     for old, new in delta.altered:
@@ -98,9 +99,10 @@ def _sort_out(delta: Delta) -> Work:
     return work
 
 
-def _attached(objects: Iterable[Object]) -> set[tuple[str, str]]:
+def _attached(delta: Delta) -> set[tuple[str, str]]:
     """(table, schema.name) of indexes of partitions that belong to an index of the partitioned table: no objects of their own."""
-    parents = [o for o in objects if o.kind in ("index", "constraint") and o.facts["partitions"]]
+    kept = (o for kind in ("index", "constraint") for o in delta.after.of_kind(kind).values() if o.key in delta.before.objects)
+    parents = [o for o in kept if o.facts["partitions"]]
     listed = [part for o in parents for part in o.facts["partitions"]]
     return {(table, f"{schema}.{name}") for table, schema, name, _ in listed}
 
@@ -117,18 +119,17 @@ def _whole_tables(work: Work, pairs: list[tuple[Object, Object]], delta: Delta) 
     for now, wanted in pairs:
         if now.kind != "table":
             continue
-        old_parts = {(o.kind, o.name): o.facts for o in delta.before if o.parent and o.parent.oid == wanted.key.oid}
-        new_parts = {(o.kind, o.name): o.facts for o in delta.after if o.parent and o.parent.oid == now.key.oid}
+        old_parts = {(o.kind, o.name): o.facts for o in delta.before.parts(wanted.key.oid)}
+        new_parts = {(o.kind, o.name): o.facts for o in delta.after.parts(now.key.oid)}
         if old_parts == new_parts and now.key not in work.drop:
             continue
         work.drop[now.key], work.create[wanted.key] = now, wanted
-        work.drop |= {o.key: o for o in delta.after if o.parent and o.parent.oid == now.key.oid and o.key.catalog != "pg_type"}
-        work.create |= {o.key: o for o in delta.before if o.parent and o.parent.oid == wanted.key.oid and o.key.catalog != "pg_type"}
+        work.drop |= {o.key: o for o in delta.after.parts(now.key.oid) if o.key.catalog != "pg_type"}
+        work.create |= {o.key: o for o in delta.before.parts(wanted.key.oid) if o.key.catalog != "pg_type"}
 
 
 def _clear_the_way(work: Work, delta: Delta, dependents: Dependents, converted: dict[Key, retype.Conversion]) -> None:
     """Dependents of what is dropped or retyped are dropped too, and made again if they were there before."""
-    before_by_name = delta.before.by_name()
     types = [now.key for now, _ in work.retype]
     retyped = [now.key for now, _, changed in work.alter if now.kind == "column" and changed & {"type", "collation"}]
     pending = [*work.drop, *types, *retyped, *converted]
@@ -146,7 +147,7 @@ def _clear_the_way(work: Work, delta: Delta, dependents: Dependents, converted: 
             fresh.append(dependent)
             work.drop[dependent] = victim
             work.alter = [entry for entry in work.alter if entry[0].key != dependent]
-            twin = delta.before.get(dependent) or before_by_name.get((victim.kind, victim.name))
+            twin = delta.before.get(dependent) or delta.before.named(victim.kind, victim.name)
             if twin is not None:
                 work.create.setdefault(twin.key, twin)
         pending = fresh
@@ -225,7 +226,7 @@ class _Builder:
     def _ancestors(self, column: Object) -> set[Key]:
         """Columns of other tables that a column may be inherited from: those of its name."""
         label, own = column.facts["label"], column.key.oid
-        return {o.key for o in self._after if o.kind == "column" and o.facts["label"] == label and o.key.oid != own}
+        return {o.key for o in self._after.of_kind("column").values() if o.facts["label"] == label and o.key.oid != own}
 
     def _falls_with_parent(self, o: Object) -> bool:
         parent = o.parent
@@ -271,7 +272,7 @@ class _Builder:
         if o.kind not in GRANTED:
             return []
         letter, word = GRANTED[o.kind]
-        in_force = [p for p in self._after if p.kind == "default privileges" and p.key not in self._work.drop]
+        in_force = [p for p in self._after.of_kind("default privileges").values() if p.key not in self._work.drop]
         given = [
             p.facts["acl"] or {}
             for p in in_force

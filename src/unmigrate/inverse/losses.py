@@ -1,7 +1,7 @@
 """What a plain rollback cannot bring back, told from what the migration did: never less than what may be lost."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
@@ -77,8 +77,8 @@ def _exact(old: Object, new: Object, delta: Delta) -> bool:
     if "collation" in new.changes(old) and "type" not in new.changes(old):
         return True
     before, after = old.facts["type"], new.facts["type"]
-    labels = {o.name for o in delta.before if o.kind == "enum"}
-    new_labels = {o.name for o in delta.after if o.kind == "enum"}
+    labels = {o.name for o in delta.before.of_kind("enum").values()}
+    new_labels = {o.name for o in delta.after.of_kind("enum").values()}
     if _base(before) in labels or _base(after) in new_labels:  # by label, or the migration itself would have failed
         return all(_base(t) in (*labels, *new_labels, "text", "character varying") for t in (before, after))
     name_before, size_before = _split(before)
@@ -99,7 +99,7 @@ def _split(type_: str) -> tuple[str, int | None]:
 def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
     """Which tables of before have rows or values written by the text, what it calls, triggers and foreign keys included."""
     text = writes(sql)
-    tables = {o.key: o for o in delta.before if o.kind == "table"}
+    tables = delta.before.of_kind("table")
     for write in text.tables:
         for table in resolve(write, delta, tables):
             yield from _one_write(migration, write, table, delta, tables)
@@ -113,14 +113,11 @@ def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
             yield Loss(migration, table.name, "values", "code that the migration runs may write to it")
 
 
-def resolve(write: Write, delta: Delta, tables: dict[Key, Object]) -> list[Object]:
+def resolve(write: Write, delta: Delta, tables: Mapping[Key, Object]) -> list[Object]:
     """Tables (as they were called before) that the written name may mean; those the migration created itself are no loss."""
     found = []
-    for key in delta.before.objects.keys() | delta.after.objects.keys():
-        o = delta.after.get(key) or delta.before.get(key)
-        before = tables.get(key)
-        if o is None or o.kind != "table" or before is None:
-            continue
+    for key, before in tables.items():
+        o = delta.after.get(key) or before
         names = {_plain(x.facts["label"]) for x in (o, before)}
         schemas = {_plain(x.facts["schema"]) for x in (o, before)}
         if write.table in names and (write.schema is None or write.schema in schemas):
@@ -132,8 +129,8 @@ def _plain(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
-def _one_write(migration: str, write: Write, table: Object, delta: Delta, tables: dict[Key, Object]) -> Iterable[Loss]:
-    triggers = [o for c in (delta.before, delta.after) for o in c if o.kind == "trigger" and o.key and o.parent == table.key]
+def _one_write(migration: str, write: Write, table: Object, delta: Delta, tables: Mapping[Key, Object]) -> Iterable[Loss]:
+    triggers = [o for c in (delta.before, delta.after) for o in c.children(table.key) if o.kind == "trigger"]
     added = {_plain(o.facts["label"]) for o in delta.created if o.kind == "column" and o.parent == table.key}
     own_only = write.verb == "update" and write.columns is not None and write.columns <= added
     if not own_only or triggers:
@@ -148,15 +145,15 @@ def _one_write(migration: str, write: Write, table: Object, delta: Delta, tables
             yield Loss(migration, child.name, "values", f"a foreign key carries the change of {table.name} to it")
 
 
-def _cascades(table: Object, delta: Delta, tables: dict[Key, Object], write: Write) -> list[Object]:
+def _cascades(table: Object, delta: Delta, tables: Mapping[Key, Object], write: Write) -> list[Object]:
     """Tables that foreign keys change along, transitively."""
     action = "ON UPDATE (CASCADE|SET)" if write.verb == "update" else "ON (DELETE|UPDATE) (CASCADE|SET)"
     reached, pending = {table.key}, [table]
     while pending:
         parent = pending.pop()
         for catalog in (delta.before, delta.after):
-            for fk in catalog:
-                if fk.kind != "constraint" or fk.facts["contype"] != "f" or fk.parent in reached or fk.parent not in tables:
+            for fk in catalog.of_kind("constraint").values():
+                if fk.facts["contype"] != "f" or fk.parent is None or fk.parent in reached or fk.parent not in tables:
                     continue
                 points_here = fk.raw["references"] == str(parent.key.oid)
                 if write.verb == "update" and parent is table and not _referenced(fk) & (write.columns or frozenset()):
@@ -176,10 +173,10 @@ def _referenced(fk: Object) -> frozenset[str]:
 def _routine_bodies(names: Iterable[str], delta: Delta) -> list[str]:
     wanted = set(names)
     catalogs: tuple[Catalog, ...] = (delta.before, delta.after)
-    return sorted({o.facts["definition"] for c in catalogs for o in c if o.kind == "routine" and _plain(o.facts["label"]) in wanted})
+    return sorted({o.facts["definition"] for c in catalogs for o in c.of_kind("routine").values() if _plain(o.facts["label"]) in wanted})
 
 
-def _mentioned(body: str, delta: Delta, tables: dict[Key, Object]) -> list[Object]:
+def _mentioned(body: str, delta: Delta, tables: Mapping[Key, Object]) -> list[Object]:
     if not may_write(body):
         return []
     names = identifiers(body)

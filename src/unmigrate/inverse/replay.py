@@ -55,8 +55,7 @@ def apply(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> 
     if blanked is not None:
         observer.begin()
         try:
-            connection.execute(blanked)
-            return Applied("transaction", observer.refresh())
+            return Applied("transaction", observer.refresh(blanked))
         except psycopg.Error as error:
             connection.execute("ROLLBACK")
             if error.sqlstate not in NOT_IN_TRANSACTION:
@@ -65,10 +64,9 @@ def apply(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> 
 
 
 def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> Applied:
-    before = observer.catalog
+    mark = observer.mark()
     mode = run(connection, sql)
-    observer.reset()
-    return Applied(mode, Delta.between(before, observer.catalog))
+    return Applied(mode, observer.catch_up(mark))
 
 
 def run(connection: psycopg.Connection[Any], sql: str) -> Mode:

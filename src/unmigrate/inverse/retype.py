@@ -24,8 +24,8 @@ def conversions(retyped: list[tuple[Object, Object]], after: Catalog) -> dict[Ke
     """Columns whose type (or array of it) is swapped, by key."""
     result = {}
     for now, _ in retyped:
-        for o in after:
-            if o.kind == "column" and o.facts["type"] in (now.name, f"{now.name}[]"):
+        for o in after.of_kind("column").values():
+            if o.facts["type"] in (now.name, f"{now.name}[]"):
                 result[o.key] = Conversion(o, now)
     return result
 

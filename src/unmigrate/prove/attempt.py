@@ -88,8 +88,8 @@ def _loaded(connection: psycopg.Connection[Any], observer: Observer, objects: li
     except (psycopg.Error, CannotInvert):
         return None
     observer.refresh()
-    settled = observer.catalog.by_name()
-    return {(o.kind, o.name): settled[o.kind, o.name].facts for o in objects}
+    settled = [observer.catalog.named(o.kind, o.name) for o in objects]
+    return None if None in settled else {(o.kind, o.name): o.facts for o in settled if o is not None}
 
 
 def _reload(now: Any, catalog: Catalog) -> list[str]:

@@ -129,13 +129,13 @@ class History:
         The migration is applied anew, under new identities: the delta returned is the one that holds now.
         """
         self.connection.execute("ROLLBACK")
-        self.observer.reset()
+        self.observer.restore(before)
         self.observer.begin()
         try:
             steps = [step for block in reversed(self._statement_inverses(migration)) for step in block]
         except (psycopg.Error, script.ScriptError, CannotInvert):
             self.connection.execute("ROLLBACK")
-            self.observer.reset()
+            self.observer.restore(before)
             return replay.apply(self.connection, self.observer, migration.sql).delta, [], None
         delta = Delta.between(before, self.observer.catalog)
         return delta, steps, attempt(self.connection, self.observer, delta, [step.sql for step in steps])

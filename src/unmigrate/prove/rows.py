@@ -139,7 +139,7 @@ class RowsHistory:
 
     def _was_there(self, name: str, proof: SchemaProof) -> bool:
         renamed = {new.name: old.name for old, new in proof.delta.altered if new.kind == "table"}
-        before = {o.name for o in proof.delta.before if o.kind == "table"}
+        before = {o.name for o in proof.delta.before.of_kind("table").values()}
         return renamed.get(name, name) in before and name not in {o.name for o in proof.delta.created if o.kind == "table"}
 
     def _up(self, sql: str, text: str | None, before: dict[str, _Table]) -> tuple[dict[str, TableContents], list[str]]:
@@ -241,7 +241,7 @@ class RowsHistory:
 def concerned_tables(proof: SchemaProof, predicted: tuple[Loss, ...]) -> set[str]:
     """Tables of before that the migration touched or may have written, by name."""
     delta = proof.delta
-    tables = {o.key.oid: o.name for o in delta.before if o.kind == "table"}
+    tables = {o.key.oid: o.name for o in delta.before.of_kind("table").values()}
     names = {tables[k.oid] for k in delta.keys if k.catalog == "pg_class" and k.oid in tables}
     for key in delta.keys:
         for o in (delta.before.get(key), delta.after.get(key)):

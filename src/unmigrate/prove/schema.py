@@ -64,15 +64,14 @@ def _part_of(difference: Difference, whole: set[Key]) -> bool:
 def order_changed(wanted: Catalog, found: Catalog, keys: Iterable[Key]) -> list[str]:
     """Tables among the keys whose columns are the same but stand in another order."""
     tables = {Key("pg_class", key.oid) for key in keys if key.catalog == "pg_class"}
-    names = {o.name for k in tables if (o := wanted.get(k)) and o.kind == "table"}
-    by_name = {o.name: o for o in found if o.kind == "table" and o.name in names}
     changed = []
     for key in tables:
         table = wanted.get(key)
-        if table is None or table.kind != "table" or table.name not in by_name:
+        now = found.named("table", table.name) if table is not None and table.kind == "table" else None
+        if table is None or now is None:
             continue
         before = [c.facts["label"] for c in wanted.columns(key)]
-        after = [c.facts["label"] for c in found.columns(by_name[table.name].key)]
+        after = [c.facts["label"] for c in found.columns(now.key)]
         if before != after:
             changed.append(table.name)
     return sorted(changed)
