@@ -20,6 +20,11 @@ COMMANDS = {
     "redo": "Undo the undo: bring back what was rolled back last.",
     "purge": "Really drop what deploys and rollbacks have parked.",
     "verify": "Compare ledger, folder, live catalog, history and schema.prisma.",
+    "run": "Run the whole runbook durably: run rollback, run list, run report.",
+    "resume": "Go on with a run that was killed or stopped.",
+    "abort": "Take the safe way out of a run.",
+    "checks": "Run the checks of unmigrate.toml alone.",
+    "versions": "Show which git tags ship which migrations.",
     "demo": "Watch the whole story on an embedded server.",
     "doctor": "Check that everything needed is there, before the incident.",
 }

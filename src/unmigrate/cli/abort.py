@@ -1,0 +1,32 @@
+"""unmigrate abort"""
+
+from pathlib import Path
+
+import click
+
+from unmigrate.cli import options
+
+
+@click.command("abort", epilog="Example: unmigrate abort --yes")
+@click.argument("run", required=False)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--url", help="The run's database URL, needed on another machine than where it began.")
+@click.option("--project", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Project folder. Default: here.")
+@options.json_option
+def command(run: str | None, yes: bool, url: str | None, project: Path, as_json: bool) -> int:
+    """Take the safe way out of a run: what it did is undone, from the last step to the first.
+
+    Refuses (exit 3), with nothing undone, where a step cannot be undone, and says what to do instead.
+    """
+    from unmigrate.cli.run_common import ask, finish, open_store, scene_again, session
+    from unmigrate.errors import PartialError
+    from unmigrate.runbook import runner
+
+    last = session(project, run)
+    scene = scene_again(last, project, url, frozenset())
+    if not yes and not ask(f"Undo what run {last.spec.run} did on {last.spec.display}?"):
+        raise click.Abort
+    result = runner.abort(open_store(scene.config), scene, last)
+    if result.state == "stopped" and result.error:
+        raise PartialError(result.error["message"], code=result.error["code"], remedy=f"put it right; unmigrate resume {last.spec.run}")
+    return finish(scene, result, as_json=as_json)

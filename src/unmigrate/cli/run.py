@@ -1,0 +1,111 @@
+"""unmigrate run"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unmigrate.cli import options, planning, render
+from unmigrate.cli.run_common import Chosen, ask, decide, finish, open_store, scene_of
+
+
+@click.group("run", epilog="Example: unmigrate run rollback 20250601120000_bad --dry-run")
+def command() -> None:
+    """The whole runbook as one durable run: it can be killed anywhere and goes on with `unmigrate resume`."""
+
+
+@command.command("rollback", epilog="Example: unmigrate run rollback 20250601120000_bad --tag v1.4.2 --yes")
+@planning.selection_options
+@click.option("--tag", help="The app version to go back to. Default: the newest tag that ships none of what is undone.")
+@click.option("--maintenance", is_flag=True, help="Keep writers away although this way needs no downtime.")
+@click.option("--approve", multiple=True, metavar="STEP", help="Let a step go on that waits for a person (run.approve); or gate.")
+@click.option("--accept-loss", is_flag=True, help="Go on although something is lost; it is copied to the vault first.")
+@click.option("--lock-timeout", type=int, default=200, metavar="MS", help="Wait this long for locks per try. Default: 200.")
+@click.option("--max-lock", type=float, default=5.0, metavar="SECONDS", help="Refuse when locks would be held longer. Default: 5.")
+@click.option("--fill", multiple=True, metavar="'COLUMN = SQL'", help="Value for a column that returns as NOT NULL.")
+@click.option("--dry-run", is_flag=True, help="Print the whole runbook, filled in; change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before it begins. Never implies --accept-loss or --approve.")
+@options.json_option
+@options.replay_options
+@options.where_options
+def rollback(name: str | None, last: int | None, to: str | None, as_json: bool, **rest: Any) -> int:
+    """Roll back the last applied migration (or N, or back to NAME) by the whole runbook.
+
+    Exit 0: done; 3 or 4: refused, nothing changed; 6: stopped, go on with `unmigrate resume` or back with `unmigrate abort`.
+    """
+    from unmigrate.runbook import runner
+
+    keys = ("tag", "maintenance", "approve", "accept_loss", "lock_timeout", "max_lock", "fill", "dry_run", "yes")
+    flags = {k: rest.pop(k) for k in keys}
+    at = options.where(rest)
+    chosen: Chosen = decide(at, name, last, to, flags)
+    scene = scene_of(chosen, frozenset(flags["approve"]), as_json=as_json)
+    if flags["dry_run"]:
+        return _show(scene, as_json)
+    if not flags["yes"]:
+        _show(scene, False)
+        if not ask(f"\nBegin run {scene.spec.run} on {scene.spec.display}?"):
+            raise click.Abort
+    store = open_store(scene.config)
+    store.prepare()
+    scene.keep.put("source", chosen.url)
+    result = runner.begin(store, scene, lambda step, shown: ask(f"Go on with {step.title}?\n  " + "\n  ".join(shown), refuse=False))
+    return finish(scene, result, as_json=as_json)
+
+
+def _show(scene: Any, as_json: bool) -> int:
+    """The runbook, filled in."""
+    from unmigrate.runbook.steps import steps_of
+
+    steps = [(step, step.shown(scene)) for step in steps_of(scene.spec)]
+    if as_json:
+        spec = scene.spec
+        render.print_json({
+            "way": spec.way, "migrations": spec.migrations, "database": spec.display, "tag": spec.tag,
+            "steps": [{"step": s.name, "title": s.title, "shown": shown, "approval": s.name in spec.approve} for s, shown in steps],
+        })  # fmt: skip
+        return 0
+    click.echo(
+        f"Undo {', '.join(scene.spec.migrations)} on {scene.spec.display}, by the way: {scene.spec.way}; app: {scene.spec.tag or '-'}"
+    )
+    for number, (step, shown) in enumerate(steps, 1):
+        waits = "  (waits to be approved)" if step.name in scene.spec.approve else ""
+        click.echo(f"{number:2}. {click.style(step.title, bold=True)} [{step.name}]{waits}")
+        for line in shown:
+            click.echo("      " + line.replace("\n", "\n      "))
+    return 0
+
+
+@command.command("list", epilog="Example: unmigrate run list --json")
+@options.json_option
+@click.option("--project", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Project folder. Default: here.")
+def list_runs(as_json: bool, project: Path) -> int:
+    """Runs, newest last, and how they stand."""
+    from unmigrate.cli.run_common import runs
+
+    found = [
+        {"run": s.spec.run, "state": s.result.state if s.result else "interrupted", "at": s.result.at if s.result else "",
+         "database": s.spec.display, "migrations": list(s.spec.migrations), "began": s.spec.began}
+        for s in runs(project)
+    ]  # fmt: skip
+    if as_json:
+        render.print_json({"runs": found})
+    for each in found if not as_json else ():
+        click.echo(f"{each['run']}  {each['state']:11}  {each['database']}  {', '.join(each['migrations'])}")
+    return 0
+
+
+@command.command("report", epilog="Example: unmigrate run report 20250601-120000-abc")
+@click.argument("run", required=False)
+@click.option("--project", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Project folder. Default: here.")
+def report_run(run: str | None, project: Path) -> int:
+    """Write the report of a run as it stands now."""
+    from unmigrate.cli.run_common import session
+    from unmigrate.config import load
+    from unmigrate.runbook import report
+
+    last = session(project, run, ended=True)
+    state = last.result.state if last.result else "interrupted"
+    for path in report.write(project / load(project).run.report, last.spec, last.records, state):
+        click.echo(path)
+    return 0

@@ -1,0 +1,185 @@
+"""What run, resume and abort share: choosing plans and a tag, finding a run again, telling how it ended."""
+
+import getpass
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import click
+
+from unmigrate.cli import options, planning, render
+from unmigrate.config import Config, load
+from unmigrate.errors import EnvironmentProblem, RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from unmigrate.runbook.durable import Session, Store
+    from unmigrate.runbook.model import Result, Spec
+    from unmigrate.runbook.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A run that could begin. url: with its secrets."""
+
+    spec: "Spec"
+    config: Config
+    url: str
+
+
+def decide(at: options.Where, name: str | None, last: int | None, to: str | None, flags: dict[str, Any]) -> Chosen:
+    """Plans from the vault or made on scratch, and the tag that fits. Raises as rollback does."""
+    from unmigrate.cli.target import open_target
+    from unmigrate.execute.rollback import inspect, pending
+    from unmigrate.runbook.model import Spec
+    from unmigrate.runbook.steps import names_for
+
+    config = load(at.project)
+    with open_target(at) as target:
+        if waiting := pending(target.connection):
+            message = f"operation {waiting[0].id} is not finished"
+            raise RefusedError(message, code="unfinished", remedy="unmigrate rollback finishes it first")
+        plans = _plans(at, target, name, last, to, flags)
+        for plan in plans:
+            if not plan.proved:
+                raise planning.unproved(plan)
+        plans[0] = inspect(target.connection, plans[0])
+        names = tuple(n for plan in plans for n in plan.migrations)
+        keep = {state.name for state in target.states if state.state == "applied"} - set(names)
+        maintenance = bool(flags["maintenance"] or config.maintenance.always)
+        files = {"schema_file": _text(at.schema_file), "migrations": _text(at.migrations)}
+        tag = flags["tag"] or fitting_tag(config, target, keep)
+        spec = Spec(
+            run=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:4]}", project=str(at.project.resolve()), way="reverse", migrations=names,
+            display=target.url.display, schema=target.url.schema, steps=names_for(config, "reverse", maintenance=maintenance),
+            plans=tuple(plan.to_json() for plan in plans), tag=tag, approve=config.run.approve,
+            maintenance=maintenance, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"],
+            max_lock_seconds=flags["max_lock"], flags={"package": at.package, **files}, actor=actor(),
+            began=datetime.now(UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
+        return Chosen(spec, config, str(target.project.url))
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path.resolve()) if path else None
+
+
+def _plans(at: options.Where, target: Any, name: str | None, last: int | None, to: str | None, flags: dict[str, Any]) -> list[Any]:
+    from unmigrate.execute.ways import rollback_plans
+    from unmigrate.plan.build import chosen
+
+    if target.failed:
+        return [planning.make_failed_plan(at, target, name)]
+    if target.applied and not flags["fill"]:
+        count = chosen(target.migrations, target.applied, name, last, to)
+        if count and (stored := rollback_plans(target.connection, target.applied[-count:][::-1])):
+            return stored
+    fill = planning.parse_fill(flags["fill"])
+    count = planning.choose(target, name, last, to)
+    return [
+        planning.make_plan(
+            at, target.history(), count, schema=target.url.schema, major=target.major, strict=True, fill=fill, target=target
+        )
+    ]  # fmt: skip
+
+
+def fitting_tag(config: Config, target: Any, keep: set[str]) -> str | None:
+    """The newest tag that ships exactly what stays applied; None where git has none."""
+    from unmigrate.runbook.adapters import git
+
+    try:
+        found = git.releases(target.project.root, target.project.migrations_dir, config.app.tags)
+    except EnvironmentProblem:
+        return None
+    return next((r.tag for r in found if r.fits(keep)), None)
+
+
+def actor() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def scene_of(chosen: Chosen, allow: frozenset[str], *, as_json: bool = False) -> "Scene":
+    from unmigrate.runbook.scene import Scene
+    from unmigrate.runbook.store import Keep
+
+    keep = Keep.of(chosen.spec.run, os.environ)
+    if keep.get("source") is None and chosen.url:
+        keep.put("source", chosen.url)
+    return Scene(chosen.spec, chosen.config, keep, os.environ, say=render.say, allow=allow)
+
+
+def ask(question: str, *, refuse: bool = True) -> bool:
+    """Ask at the terminal. Without one: RefusedError, or no."""
+    if not sys.stdin.isatty():
+        if refuse:
+            raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at it with --dry-run, then add --yes")
+        return False
+    return click.confirm(question, err=True)
+
+
+def open_store(config: Config) -> "Store":
+    from unmigrate.runbook.durable import Store
+    from unmigrate.runbook.store import state_dir
+
+    return Store.open(state_dir(os.environ), config.run.state_env, os.environ)
+
+
+def runs(project: Path) -> list["Session"]:
+    """The last session of every run."""
+    last = {s.spec.run: s for s in open_store(load(project)).sessions()}
+    return list(last.values())
+
+
+def session(project: Path, run: str | None, *, ended: bool = False) -> "Session":
+    """The last session of this run, or of the one run of this project that has not ended. Raises UsageError."""
+    found = runs(project)
+    if run is not None:
+        match = [s for s in found if s.spec.run == run]
+        if not match:
+            raise UsageError(f"there is no run {run}", code="no-run", remedy="unmigrate run list")
+        return match[0]
+    here = [s for s in found if s.spec.project == str(project.resolve())]
+    open_ = [s for s in here if s.result is None or s.result.state == "stopped"]
+    candidates = open_ or (here[-1:] if ended else [])
+    if len(candidates) != 1:
+        names = ", ".join(s.spec.run for s in candidates)
+        message = f"several runs wait: {names}" if candidates else "no run of this project waits to go on"
+        raise UsageError(message, code="no-run", remedy="name one; unmigrate run list shows them")
+    return candidates[0]
+
+
+def scene_again(last: "Session", project: Path, url: str | None, allow: frozenset[str]) -> "Scene":
+    """The scene of a run that goes on. url: needed only on another machine than where it began."""
+    from unmigrate.prisma.url import parse_url
+    from unmigrate.runbook.runner import with_url
+
+    spec = with_url(last.spec, parse_url(url).display) if url else last.spec
+    return scene_of(Chosen(spec, load(Path(spec.project) if Path(spec.project).is_dir() else project), url or ""), allow)
+
+
+def finish(scene: "Scene", result: "Result", *, as_json: bool) -> int:
+    """Say how it ended. Raises the error to end with, unless it is done."""
+    from unmigrate.runbook import report
+    from unmigrate.runbook.runner import ended
+
+    if result.state != "done":
+        report.write(scene.root / scene.config.run.report, scene.spec, result.records, result.state)
+    if result.state in ("done", "refused", "aborted"):
+        scene.keep.forget()
+    if as_json:
+        render.print_json({"run": scene.spec.run, **result.to_json()})
+    problem = ended(result, scene.spec)
+    if problem is not None:
+        raise problem
+    if not as_json:
+        click.echo(f"Run {scene.spec.run}: {result.state}. Report: {scene.root / scene.config.run.report / scene.spec.run}.md")
+        for each in report.follow_ups(result.records):
+            click.echo(f"- {each}")
+    return 0

@@ -1,0 +1,197 @@
+"""Durable execution, by DBOS: sessions of a run as workflows whose steps are recorded and not run again after a crash.
+
+A run is worked at in sessions, numbered from 1: the first goes forward; one that stopped is followed by the next. A session that was
+killed is gone on with under its own number. State is in SQLite, or in PostgreSQL where colleagues share it. Nothing outside of this file
+knows DBOS. docs/decisions says why it is used, and around which of its gaps this file is built.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmigrate.errors import EnvironmentProblem
+from unmigrate.runbook.model import Direction, Json, Record, Result, Spec
+
+Durable = Callable[[str, Callable[[], Json]], Json]
+Play = Callable[[Spec, list[Record], Direction, Durable], Result]
+_PREFIX = "unmigrate."
+_play: Play | None = None
+_workflow: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session as it is recorded. result: None while it was not ended: it runs, or was killed."""
+
+    number: int
+    spec: Spec
+    direction: Direction
+    before: tuple[Record, ...]
+    result: Result | None
+    done: tuple[Record, ...]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All records of the run up to now."""
+        return self.result.records if self.result else (*self.before, *self.done)
+
+
+class _Serializer:
+    """JSON in place of pickle: state that can be read by people and by later versions."""
+
+    def serialize(self, data: Any) -> str:
+        return json.dumps(data, default=str)
+
+    def deserialize(cls, serialized_data: str) -> Any:
+        return json.loads(serialized_data)
+
+    def name(self) -> str:
+        return "unmigrate_json"
+
+
+class Store:
+    """Where runs are kept. url: of SQLAlchemy."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @classmethod
+    def open(cls, folder: Path, state_env: str | None, environ: Mapping[str, str]) -> "Store":
+        """SQLite in `folder`, or the PostgreSQL whose URL stands in the environment variable `state_env`."""
+        try:
+            import dbos  # noqa: F401
+        except ImportError as error:
+            message = "runs need the library dbos, which is not installed"
+            raise EnvironmentProblem(message, code="no-dbos", remedy="pip install 'unmigrate[run]'") from error
+        if state_env is None:
+            file = folder / "state.sqlite"
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+            return cls(f"sqlite:///{file}")
+        url = environ.get(state_env)
+        if not url:
+            message = f"run.state_env names {state_env}, which is not set"
+            raise EnvironmentProblem(message, code="state", remedy=f"set {state_env} to a PostgreSQL URL, or take state_env out")
+        return cls(url)
+
+    def sessions(self, run: str | None = None) -> list[Session]:
+        """Sessions of one run, or of all, in order. Empty where nothing was ever run."""
+        from dbos import DBOSClient
+
+        with _told():
+            client = DBOSClient(system_database_url=self.url, serializer=_serializer())
+            try:
+                found = client.list_workflows(workflow_id_prefix=f"{_PREFIX}{run}." if run else _PREFIX)
+                return sorted((_session(client, w) for w in found), key=lambda s: (s.spec.run, s.number))
+            finally:
+                client.destroy()
+
+    def cancel(self, session: Session) -> None:
+        """A session that was killed is not gone on with: another follows it."""
+        from dbos import DBOSClient
+
+        with _told():
+            client = DBOSClient(system_database_url=self.url, serializer=_serializer())
+            try:
+                client.cancel_workflow(_id(session.spec.run, session.number))
+            finally:
+                client.destroy()
+
+    def work(self, number: int, spec: Spec, before: tuple[Record, ...], direction: Direction, play: Play) -> Result:
+        """Begin session `number`, or go on with it where it was killed; returns when it has ended."""
+        with _launched(self.url, f"{spec.run}.{number}", play) as dbos:
+            given = {"spec": spec.to_json(), "direction": direction, "records": [r.to_json() for r in before]}
+            with dbos.SetWorkflowID(_id(spec.run, number)):
+                handle = dbos.DBOS.start_workflow(_registered(), given)  # the same id again is the same workflow
+            return Result.from_json(handle.get_result())
+
+    def prepare(self) -> None:
+        """Make the tables, so that what is wrong with the state is known before anything is done."""
+        with _launched(self.url, "prepare", lambda *_: Result("done", ())):
+            pass
+
+
+@contextmanager
+def _launched(url: str, name: str, play: Play) -> Iterator[Any]:
+    """DBOS, for this session alone: executor and version are its name, so that launching goes on with nothing else."""
+    global _play
+    import dbos
+
+    _play = play
+    _registered()
+    with _told():
+        dbos.DBOS(
+            config={
+                "name": "unmigrate", "system_database_url": url, "application_version": name, "executor_id": name,
+                "log_level": "CRITICAL", "serializer": _serializer(), "use_listen_notify": False,
+            }
+        )  # fmt: skip
+        dbos.DBOS.launch()
+    try:
+        yield dbos
+    finally:
+        dbos.DBOS.destroy()
+        _play = None
+
+
+def _registered() -> Any:
+    """The one workflow there is. Its name must stay: recorded runs refer to it."""
+    global _workflow
+    if _workflow is None:
+        from dbos import DBOS
+
+        @DBOS.workflow(name="unmigrate.session", max_recovery_attempts=1_000_000)
+        def session(given: Json) -> Json:
+            assert _play is not None
+            records = [Record.from_json(r) for r in given["records"]]
+            return _play(Spec.from_json(given["spec"]), records, given["direction"], _step).to_json()
+
+        _workflow = session
+    return _workflow
+
+
+def _step(name: str, work: Callable[[], Json]) -> Json:
+    from dbos import DBOS
+
+    done: Json = DBOS.run_step({"name": name}, work)
+    return done
+
+
+def _serializer() -> Any:
+    from dbos import Serializer
+
+    return type("JsonSerializer", (_Serializer, Serializer), {})()
+
+
+def _id(run: str, number: int) -> str:
+    return f"{_PREFIX}{run}.{number}"
+
+
+def _session(client: Any, found: Any) -> Session:
+    given = found.input["args"][0]
+    records = tuple(Record.from_json(r) for r in given["records"])
+    output = found.output if found.status == "SUCCESS" else None
+    steps = () if output else client.list_workflow_steps(found.workflow_id)
+    done = tuple(Record.from_json(s["output"]) for s in steps if isinstance(s["output"], dict) and "phase" in s["output"])
+    number = int(found.workflow_id.rpartition(".")[2])
+    result = Result.from_json(output) if output else None
+    return Session(number, Spec.from_json(given["spec"]), given["direction"], records, result, done)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the state's database says, in one line without its password."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except SQLAlchemyError as error:
+        text = " ".join(str(getattr(error, "orig", None) or type(error).__name__).split())[:300]
+        if "no such table" in text or "UndefinedTable" in text or "does not exist" in text:
+            raise EnvironmentProblem("no run was ever begun here", code="no-run", remedy="unmigrate run rollback NAME") from None
+        raise EnvironmentProblem(
+            f"the state of runs cannot be read or written: {text}", code="state", remedy="check its database"
+        ) from None

@@ -1,0 +1,128 @@
+"""A run as data: what is to be done (Spec), what was done (Record), what a step is (Step)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from unmigrate.runbook.scene import Scene
+
+Json = dict[str, Any]
+Way = Literal["reverse", "restore"]
+Phase = Literal["approve", "prepare", "apply", "undo"]
+Direction = Literal["forward", "back"]
+State = Literal["running", "stopped", "refused", "done", "aborted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a run was asked to do; without secrets, JSON round-trip. Fixed when it begins.
+
+    migrations: newest first; display: the database's URL without password; plans: of the reverse way, as plan JSON, in their order;
+    snapshot: of the restore way, as its provider names it; tag: the app version to go back to; flags: where the project is.
+    """
+
+    run: str
+    project: str
+    way: Way
+    migrations: tuple[str, ...]
+    display: str
+    schema: str
+    steps: tuple[str, ...]
+    plans: tuple[Json, ...] = ()
+    snapshot: Json | None = None
+    tag: str | None = None
+    approve: tuple[str, ...] = ()
+    maintenance: bool = False
+    accept_loss: bool = False
+    lock_timeout_ms: int = 200
+    max_lock_seconds: float = 5.0
+    flags: Json = field(default_factory=dict)
+    actor: str = ""
+    began: str = ""
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Spec":
+        lists = {name: tuple(value[name]) for name in ("migrations", "steps", "plans", "approve")}
+        return cls(**{**value, **lists})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One thing that a step did, or tried. at: ISO time, UTC; seconds: how long it took; data: what it found or left (evidence);
+    error: {code, message, remedy, exit_status} when not ok."""
+
+    step: str
+    phase: Phase
+    ok: bool
+    at: str
+    seconds: float
+    data: Json = field(default_factory=dict)
+    error: Json | None = None
+    shown: tuple[str, ...] = ()
+    tries: int = 1
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Record":
+        return cls(**{**value, "shown": tuple(value["shown"])})
+
+
+def _nothing(scene: "Scene") -> Json:
+    return {}
+
+
+def _no_objection(scene: "Scene", prepared: Json) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. Everything it needs to know later it learns in `prepare`, which changes nothing and is recorded before `apply`.
+
+    shown: the exact commands and API calls, for the dry run and the report; apply: idempotent, given what was prepared; returns evidence;
+    undo: idempotent as well, right also when apply never began or stopped in the middle; None where there is nothing to undo;
+    objection: raises RefusedError where undo cannot be done; looked at for all steps before any is undone.
+    tries: how often apply is tried when the outside world is not ready (EnvironmentProblem).
+    retreat: a step to be undone when this one fails. Data of all phases may hold "said": lines for people.
+    """
+
+    name: str
+    title: str
+    shown: Callable[["Scene"], list[str]]
+    apply: Callable[["Scene", Json], Json]
+    prepare: Callable[["Scene"], Json] = _nothing
+    undo: Callable[["Scene", Json], Json] | None = None
+    shown_undo: Callable[["Scene", Json], list[str]] | None = None
+    objection: Callable[["Scene", Json], None] = _no_objection
+    tries: int = 1
+    retreat: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a session of a run ended. at: the step it stopped at; reason: "failed" or "approval"."""
+
+    state: State
+    records: tuple[Record, ...]
+    at: str = ""
+    reason: str = ""
+
+    @property
+    def error(self) -> Json | None:
+        """Of the failure that it stopped for."""
+        if self.reason != "failed":
+            return None
+        return next((r.error for r in reversed(self.records) if r.error is not None), None)
+
+    def to_json(self) -> Json:
+        return {"state": self.state, "at": self.at, "reason": self.reason, "records": [r.to_json() for r in self.records]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Result":
+        return cls(value["state"], tuple(Record.from_json(r) for r in value["records"]), value["at"], value["reason"])

@@ -1,0 +1,148 @@
+"""The story of a run for the incident: what was done, when, by which command, at what cost, what is left to do; Markdown and HTML."""
+
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from unmigrate.runbook.model import Record, Spec
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}"
+    "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #ddd;padding:.35rem .5rem;text-align:left;vertical-align:top}"
+    "pre{background:#f5f5f5;padding:.6rem;overflow-x:auto;white-space:pre-wrap}.bad{color:#b00020}.ok{color:#1b5e20}"
+    "@media(prefers-color-scheme:dark){body{background:#161616;color:#eee}pre{background:#242424}td,th{border-color:#444}"
+    ".bad{color:#ff8a80}.ok{color:#a5d6a7}}"
+)
+_WORDS = {"approve": "approval", "prepare": "prepare", "apply": "", "undo": "undone"}
+
+
+def write(folder: Path, spec: Spec, tale: Sequence[Record], state: str) -> list[Path]:
+    """Write <run>.md and <run>.html into the folder, in place of older ones; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{spec.run}.md", folder / f"{spec.run}.html"]
+    for path, text in zip(paths, (markdown(spec, tale, state), page(spec, tale, state)), strict=True):
+        temporary = path.with_suffix(f"{path.suffix}.new")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    return paths
+
+
+def summary(spec: Spec, tale: Sequence[Record], state: str) -> list[tuple[str, str]]:
+    first, last = (tale[0].at, tale[-1].at) if tale else (spec.began, spec.began)
+    return [
+        ("Run", f"{spec.run}: {state}"), ("Database", spec.display), ("Way", spec.way), ("Undone", ", ".join(spec.migrations)),
+        ("App version", spec.tag or "not changed by this run"), ("By", spec.actor), ("From", first), ("To", last),
+        ("Time in steps", f"{sum(r.seconds for r in tale):.1f} s"), ("Writers away", downtime(tale)), ("Lost", lost(spec, tale)),
+    ]  # fmt: skip
+
+
+def downtime(tale: Iterable[Record]) -> str:
+    """From maintenance on to maintenance off."""
+    from datetime import datetime, timedelta
+
+    total, since = timedelta(), None
+    for record in tale:
+        if record.phase not in ("apply", "undo") or record.step not in ("maintenance-on", "maintenance-off"):
+            continue
+        at = datetime.fromisoformat(record.at)
+        on = (record.step == "maintenance-on") == (record.phase == "apply")
+        if on:
+            since = since or at
+        elif since is not None and record.ok:
+            total, since = total + (at + timedelta(seconds=record.seconds) - since), None
+    if since is not None:
+        return f"since {since.isoformat()}, and still"
+    return f"{total.total_seconds():.1f} s" if total else "no"
+
+
+def lost(spec: Spec, tale: Iterable[Record]) -> str:
+    """What the way back lost, as its plan named it; the vault keeps a copy of what the reverse way took."""
+    undone = [r for r in tale if r.step == spec.way and r.phase == "apply" and r.ok]
+    if not undone:
+        return "nothing was undone"
+    losses = [x for x in undone[-1].data.get("losses", ()) if x.get("rows") != 0]
+    if not losses:
+        return "nothing"
+    return ", ".join(f"{x['object']} ({x['rows']} rows)" if x.get("rows") is not None else str(x["object"]) for x in losses)
+
+
+def follow_ups(tale: Iterable[Record]) -> list[str]:
+    return [str(r.data["follow_up"]) for r in tale if r.data.get("follow_up")]
+
+
+def _says(record: Record) -> list[str]:
+    said = [str(line) for line in record.data.get("said", ())]
+    if record.error:
+        remedy = record.error.get("remedy")
+        said.append(f"{record.error['message']} (what to do: {remedy})" if remedy else str(record.error["message"]))
+    return said
+
+
+def _checks(tale: Iterable[Record]) -> list[tuple[str, str, bool, str]]:
+    rows = []
+    for record in tale:
+        for when, key in (("before", "checks_before"), ("after", "checks")):
+            rows += [(when, c["name"], bool(c["ok"]), str(c["says"])) for c in record.data.get(key, ())]
+    return rows
+
+
+def _what(record: Record) -> str:
+    return f"{record.step}{f' ({_WORDS[record.phase]})' if _WORDS[record.phase] else ''}"
+
+
+def _told(tale: Sequence[Record]) -> list[Record]:
+    return [r for r in tale if r.phase != "prepare" or not r.ok]
+
+
+def markdown(spec: Spec, tale: Sequence[Record], state: str) -> str:
+    lines = [f"# Rollback of {', '.join(spec.migrations)}", ""]
+    lines += [f"- **{name}**: {value}" for name, value in summary(spec, tale, state)]
+    lines += ["", "## Timeline", "", "| at (UTC) | step | | seconds | evidence |", "|---|---|---|---|---|"]
+    for r in _told(tale):
+        cell = "<br>".join(_cell(line) for line in _says(r))
+        lines.append(f"| {r.at[:19]} | {_what(r)} | {'ok' if r.ok else '**failed**'} | {r.seconds:.1f} | {cell} |")
+    if checks := _checks(tale):
+        lines += ["", "## Checks", "", "| when | check | | found |", "|---|---|---|---|"]
+        lines += [f"| {when} | {_cell(name)} | {'ok' if ok else '**failed**'} | {_cell(says)} |" for when, name, ok, says in checks]
+    lines += ["", "## Commands and calls", ""]
+    for r in _told(tale):
+        if r.shown:
+            lines += [f"### {_what(r)}", "", "```", *(line.replace("```", "'''") for line in r.shown), "```", ""]
+    lines += ["## To follow up", "", *(f"- [ ] {each}" for each in [*follow_ups(tale), *_always(spec)]), ""]
+    return "\n".join(lines)
+
+
+def _always(spec: Spec) -> list[str]:
+    vault = "Look at what the vault keeps (unmigrate status), and purge it when it is of no use"
+    return [f"Find out why {', '.join(spec.migrations)} was bad, and write it anew", vault]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def page(spec: Spec, tale: Sequence[Record], state: str) -> str:
+    """The same as one HTML file without anything from outside."""
+    e = html.escape
+    head = "".join(f"<tr><th>{e(n)}</th><td>{e(v)}</td></tr>" for n, v in summary(spec, tale, state))
+    rows = "".join(
+        f"<tr><td>{e(r.at[:19])}</td><td>{e(_what(r))}</td><td class={'ok' if r.ok else 'bad'}>{'ok' if r.ok else 'failed'}</td>"
+        f"<td>{r.seconds:.1f}</td><td>{'<br>'.join(e(line) for line in _says(r))}</td></tr>"
+        for r in _told(tale)
+    )
+    checks = "".join(
+        f"<tr><td>{when}</td><td>{e(name)}</td><td class={'ok' if ok else 'bad'}>{'ok' if ok else 'failed'}</td><td>{e(says)}</td></tr>"
+        for when, name, ok, says in _checks(tale)
+    )
+    calls = "".join(f"<h3>{e(_what(r))}</h3><pre>{e(chr(10).join(r.shown))}</pre>" for r in _told(tale) if r.shown)
+    todo = "".join(f"<li><input type=checkbox> {e(each)}</li>" for each in [*follow_ups(tale), *_always(spec)])
+    title = e(f"Rollback of {', '.join(spec.migrations)}")
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{title}</title>"
+        f"<style>{_STYLE}</style><h1>{title}</h1><table>{head}</table><h2>Timeline</h2><table><tr><th>at (UTC)<th>step<th>"
+        "<th>seconds"
+        f"<th>evidence</tr>{rows}</table>{'<h2>Checks</h2><table>' + checks + '</table>' if checks else ''}"
+        f"<h2>Commands and calls</h2>{calls}"
+        f"<h2>To follow up</h2><ul>{todo}</ul></html>\n"
+    )

@@ -1,0 +1,210 @@
+"""Working at a run: one phase of one step becomes one record; a session goes forward or back until it ends.
+
+Only one process works at a run, and at a database: a lock file, and an advisory lock on the database the run is about.
+"""
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, RefusedError, UnmigrateError
+from unmigrate.runbook import flow
+from unmigrate.runbook.durable import Durable, Session, Store
+from unmigrate.runbook.model import Direction, Json, Phase, Record, Result, Spec, Step
+from unmigrate.runbook.scene import APPLICATION, Scene
+from unmigrate.runbook.steps import steps_of
+
+FENCE = 72707371  # beside Prisma's 72707369
+_SETTLED = ("refused", "done", "aborted")
+Ask = Callable[[Step, list[str]], bool]
+
+
+class Fence:
+    """Nobody else's run works at this database. The lock ends with the process, so a killed run's database is free at once."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def hold(self) -> None:
+        """Take it, or take it again where the connection was lost. Raises RefusedError where another run has it."""
+        if self._connection is not None and not self._connection.closed:
+            with suppress(psycopg.Error):
+                self._connection.execute("select 1")
+                return
+        connection = self._scene.connect()
+        row = connection.execute("select pg_try_advisory_lock(%s)", [FENCE]).fetchone()
+        if not (row and row[0]):
+            connection.close()
+            message = f"another run works at {self._scene.spec.display}"
+            raise RefusedError(message, code="busy", remedy="wait for it, or end it; unmigrate run list names runs")
+        self._connection = connection
+
+    def release(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+def begin(store: Store, scene: Scene, ask: Ask) -> Result:
+    """The first session."""
+    return _work(store, scene, ask, 1, (), "forward")
+
+
+def resume(store: Store, scene: Scene, last: Session, ask: Ask) -> Result:
+    """Go on: with the session that was killed, or, after one that stopped, with the next in the same direction."""
+    if last.result is None:
+        return _work(store, scene, ask, last.number, last.before, last.direction)
+    _refuse_settled(last)
+    return _work(store, scene, ask, last.number + 1, last.result.records, last.direction)
+
+
+def abort(store: Store, scene: Scene, last: Session) -> Result:
+    """Go back from wherever the run stands. Raises RefusedError, with nothing undone, where one of the steps cannot be undone."""
+    if last.result is None and last.direction == "back":
+        return resume(store, scene, last, _never)
+    _refuse_settled(last)
+    with _alone(scene):
+        scene.tale = last.records
+        flow.objections(steps_of(scene.spec), last.records, lambda step: step.objection(scene, scene.prepared(step.name)))
+    if last.result is None:
+        store.cancel(last)
+    return _work(store, scene, _never, last.number + 1, last.records, "back")
+
+
+def _refuse_settled(last: Session) -> None:
+    if last.result is not None and last.result.state in _SETTLED:
+        message = f"run {last.spec.run} has ended ({last.result.state})"
+        raise RefusedError(message, code="ended", remedy="begin another: unmigrate run rollback NAME")
+
+
+def _never(step: Step, shown: list[str]) -> bool:
+    return False
+
+
+@contextmanager
+def _alone(scene: Scene) -> Iterator[Fence]:
+    fence = Fence(scene)
+    with scene.keep.locked():
+        fence.hold()
+        try:
+            yield fence
+        finally:
+            fence.release()
+
+
+def _work(store: Store, scene: Scene, ask: Ask, number: int, before: tuple[Record, ...], direction: Direction) -> Result:
+    with _alone(scene) as fence:
+
+        def play(spec: Spec, records: list[Record], way: Direction, durable: Durable) -> Result:
+            def perform(step: Step, phase: Phase, tale: Sequence[Record]) -> Record:
+                scene.tale = tuple(tale)
+                name = f"{step.name}.{phase}.{len(tale)}"
+                return Record.from_json(durable(name, lambda: _perform(scene, fence, ask, step, phase).to_json()))
+
+            return flow.play(steps_of(spec), records, way, perform, spec.approve)
+
+        return store.work(number, scene.spec, before, direction, play)
+
+
+def _perform(scene: Scene, fence: Fence, ask: Ask, step: Step, phase: Phase) -> Record:
+    """Run one phase. What goes wrong becomes a record as well; only kills leave none."""
+    began, at = time.monotonic(), datetime.now(UTC).isoformat(timespec="milliseconds")
+    scene.deadline = began + scene.config.run.timeouts.get(step.name, scene.config.run.timeout)
+    shown: list[str] = []
+    tries = step.tries if phase == "apply" else 1
+    number, error, data = 0, None, {}
+    while True:
+        number += 1
+        try:
+            scene.trace(f"{step.name}.{phase} begins")
+            fence.hold()
+            shown = _shown(scene, step, phase)
+            data, error = _phase(scene, ask, step, phase, shown), None
+            scene.trace(f"{step.name}.{phase} done")
+        except EnvironmentProblem as problem:
+            error = _error(problem)
+            if number < tries and time.monotonic() < scene.deadline:
+                scene.say(f"{step.title}: {problem}; trying again")
+                time.sleep(min(2.0 ** (number - 1), 10.0))
+                continue
+        except UnmigrateError as problem:
+            error = _error(problem)
+        except psycopg.Error as problem:
+            error = _error(EnvironmentProblem(f"the database answers: {problem.diag.message_primary or problem}", code="database"))
+        except Exception as problem:
+            bug = FailedError(f"{type(problem).__name__}: {problem}", code="bug", remedy="report it; unmigrate resume tries again")
+            error = {**_error(bug), "traceback": traceback.format_exc(limit=-6)}
+        break
+    record = Record(step.name, phase, error is None, at, round(time.monotonic() - began, 3), data, error, tuple(shown), number)
+    _tell(scene, step, record)
+    return record
+
+
+def _shown(scene: Scene, step: Step, phase: Phase) -> list[str]:
+    if phase == "undo":
+        return step.shown_undo(scene, scene.prepared(step.name)) if step.shown_undo else []
+    return step.shown(scene) if phase in ("apply", "approve") else []
+
+
+def _phase(scene: Scene, ask: Ask, step: Step, phase: Phase, shown: list[str]) -> Json:
+    if phase == "approve":
+        how = "--approve" if step.name in scene.allow else "a person at the terminal" if ask(step, shown) else ""
+        if not how:
+            message = f"{step.name} waits to be approved"
+            raise PartialError(message, code="approval", remedy=f"unmigrate resume --approve {step.name}, or unmigrate abort")
+        return {"said": [f"approved by {how}"]}
+    if phase == "prepare":
+        return step.prepare(scene)
+    if phase == "apply":
+        return step.apply(scene, scene.prepared(step.name))
+    assert step.undo is not None
+    return step.undo(scene, scene.prepared(step.name))
+
+
+def _error(problem: UnmigrateError) -> Json:
+    return {"code": problem.code, "message": str(problem), "remedy": problem.remedy, "exit_status": problem.exit_status}
+
+
+def _tell(scene: Scene, step: Step, record: Record) -> None:
+    if record.phase == "prepare" and record.ok:
+        return
+    verb = {"approve": "approval", "prepare": "prepare", "apply": "", "undo": "undone"}[record.phase]
+    label = f"{step.title}{f' ({verb})' if verb else ''}"
+    said = "; ".join(record.data.get("said", ()))
+    if record.ok:
+        scene.say(f"✓ {label} [{record.seconds:.1f} s]{f': {said}' if said else ''}")
+    elif record.error is not None:
+        scene.say(f"✗ {label}: {record.error['message']}")
+
+
+def ended(result: Result, spec: Spec) -> UnmigrateError | None:
+    """What a session's end means for the person who started it: None when done, else the error to end with."""
+    if result.state in ("done", "aborted"):
+        return None
+    error = result.error or {"message": f"{result.at} waits to be approved", "code": "approval", "remedy": "", "exit_status": 6}
+    if result.state == "refused":
+        kind: type[UnmigrateError] = {2: RefusedError, 3: RefusedError, 4: EnvironmentProblem}.get(int(error["exit_status"]), RefusedError)
+        return kind(f"{error['message']}; nothing was changed", code=error["code"], remedy=error["remedy"])
+    if result.reason == "approval":
+        remedy = f"unmigrate resume {spec.run} --approve {result.at}, or unmigrate abort {spec.run}"
+        return PartialError(f"run {spec.run} waits: {result.at} is to be approved", code="approval", remedy=remedy)
+    way = f"put it right and go on with unmigrate resume {spec.run}, or go back with unmigrate abort {spec.run}"
+    remedy = f"{error['remedy']}; then {way}" if error["remedy"] else way
+    return PartialError(f"run {spec.run} stopped at {result.at}: {error['message']}", code=error["code"], remedy=remedy)
+
+
+def with_url(spec: Spec, display: str) -> Spec:
+    """The spec, when the URL given again is of the same database. Raises RefusedError."""
+    if display != spec.display:
+        message = f"run {spec.run} is about {spec.display}, the URL found now is of {display}"
+        raise RefusedError(message, code="other-database", remedy="give --url of the run's own database")
+    return replace(spec)
+
+
+__all__ = ["APPLICATION", "Fence", "abort", "begin", "ended", "resume", "with_url"]

@@ -1,0 +1,150 @@
+"""The app version from before the migration, and the gate: what is deployed must not apply the migration again."""
+
+from pathlib import Path
+from typing import Any
+
+from unmigrate.config.app import Deployed
+from unmigrate.errors import RefusedError
+from unmigrate.runbook.adapters import command, git, http
+from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.scene import Scene
+
+
+def _cluster(scene: Scene) -> Any:
+    from unmigrate.runbook.adapters import kubernetes
+
+    config = scene.config.app.kubernetes
+    return kubernetes.Cluster.open(config.namespace, config.context) if config else None
+
+
+def _worktree(scene: Scene) -> Path | None:
+    place = scene.config.app.checkout
+    return scene.root / place if place else None
+
+
+def _prepare(scene: Scene) -> Json:
+    """Which version is out now."""
+    a, found = scene.config.app, {}
+    if worktree := _worktree(scene):
+        git.refuse_dirty(worktree)
+        found["head"] = git.head(worktree)
+    if a.kubernetes:
+        found["kubernetes"] = _cluster(scene).versions(a.kubernetes)
+    if a.deploy:
+        found["version"] = found.get("head") or (_version(scene, a.deployed) if a.deployed else "") or git.head(scene.root)
+    return found
+
+
+def _apply(scene: Scene, prepared: Json) -> Json:
+    tag, a, said = scene.spec.tag, scene.config.app, []
+    if worktree := _worktree(scene):
+        git.switch(worktree, _wanted(tag))
+        scene.trace("app: checkout")
+        said.append(f"{worktree} is at {tag}")
+    if a.deploy:
+        said += _deploy(scene, a.deploy, _wanted(tag))
+    if a.kubernetes:
+        said += _cluster(scene).roll_back(a.kubernetes, prepared["kubernetes"], tag, scene)
+    return {"said": said, "tag": tag}
+
+
+def _undo(scene: Scene, prepared: Json) -> Json:
+    a, said = scene.config.app, []
+    if a.kubernetes:
+        said += _cluster(scene).roll_forward(a.kubernetes, prepared["kubernetes"], scene)
+    if worktree := _worktree(scene):
+        git.switch(worktree, prepared["head"])
+        said.append(f"{worktree} is at {prepared['head']} again")
+    if a.deploy:
+        said += _deploy(scene, a.deploy, prepared["version"])
+    return {"said": said}
+
+
+def _deploy(scene: Scene, text: str, version: str) -> list[str]:
+    extra = {"UNMIGRATE_TAG": version, "UNMIGRATE_RUN": scene.spec.run}
+    out = command.run(text, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra=extra)
+    scene.trace("app: deployed")
+    return [f"`{text}` with UNMIGRATE_TAG={version} ended with 0{f': {command.tail(out)}' if out.strip() else ''}"]
+
+
+def _wanted(tag: str | None) -> str:
+    if tag is None:
+        raise RefusedError(
+            "no tag is known to go back to", code="no-tag", remedy="begin the run with --tag TAG; unmigrate versions lists them"
+        )
+    return tag
+
+
+def _shown(scene: Scene) -> list[str]:
+    a, tag, lines = scene.config.app, scene.spec.tag, []
+    if worktree := _worktree(scene):
+        lines.append(f"git -C {worktree} checkout {tag}")
+    if a.deploy:
+        lines.append(f"UNMIGRATE_TAG={tag} {a.deploy}")
+    if a.kubernetes:
+        from unmigrate.runbook.adapters import kubernetes
+
+        lines += kubernetes.shown_version(a.kubernetes, tag)
+    return lines
+
+
+def _folder(scene: Scene) -> Path:
+    from unmigrate.prisma.project import find_project
+
+    f = scene.spec.flags
+    schema, migrations = (Path(f[k]) if f.get(k) else None for k in ("schema_file", "migrations"))
+    return find_project(
+        scene.root, package=f.get("package"), schema=schema, migrations=migrations, url="postgresql://unused/unused", environ=scene.environ
+    ).migrations_dir
+
+
+def shipped(scene: Scene) -> tuple[frozenset[str], str]:
+    """Migrations that the deployed app ships, and how that is known. The deployed app itself is asked before anything is concluded."""
+    a, folder = scene.config.app, _folder(scene)
+    if a.deployed and a.deployed.migrations:
+        out = command.run(a.deployed.migrations, cwd=scene.root, environ=scene.environ, seconds=scene.left())
+        return frozenset(line.strip().rstrip("/") for line in out.splitlines() if line.strip()), f"`{a.deployed.migrations}`"
+    # An app that was scaled to 0 for maintenance answers nobody.
+    asleep = "kubernetes" in scene.prepared("maintenance-on") and a.deployed is not None and a.deployed.command is None
+    if a.deployed and not asleep and (version := _version(scene, a.deployed)):
+        return git.shipped_by(scene.root, folder, version), f"the deployed version {version} in git"
+    if worktree := _worktree(scene):
+        top = Path(git.call(scene.root, "rev-parse", "--show-toplevel").strip())
+        there = worktree / folder.resolve().relative_to(top.resolve())
+        names = frozenset(each.name for each in there.iterdir() if (each / "migration.sql").is_file()) if there.is_dir() else frozenset()
+        return names, f"the folder {there}"
+    if scene.spec.tag and (a.deploy or a.kubernetes) and "app" in scene.spec.steps and "said" in scene.evidence("app"):
+        return git.shipped_by(scene.root, folder, scene.spec.tag), f"the tag {scene.spec.tag} in git, which this run deployed"
+    names = frozenset(each.name for each in folder.iterdir() if (each / "migration.sql").is_file())
+    return names, f"this project's folder {folder}, as unmigrate.toml does not say what is deployed"
+
+
+def _version(scene: Scene, deployed: Deployed) -> str:
+    if deployed.command:
+        return command.run(deployed.command, cwd=scene.root, environ=scene.environ, seconds=scene.left()).strip()
+    if deployed.http:
+        answer = http.Client(scene.environ).send(deployed.http, scene.left())
+        return str(http.field(answer.json, deployed.path)) if http.has(answer.json, deployed.path) else ""
+    return ""
+
+
+def _gate(scene: Scene, prepared: Json) -> Json:
+    names, how = shipped(scene)
+    again = [name for name in scene.spec.migrations if name in names]
+    if not again:
+        return {"said": [f"the next deploy does not apply it again: by {how}"]}
+    message = f"the next deploy applies {', '.join(again)} again: it is in {how}"
+    if "gate" in scene.allow:
+        follow_up = f"{message}: deploy the version from before it, or take the folder out, before anything deploys"
+        return {"said": [f"let through by --approve gate although {message}"], "follow_up": follow_up}
+    raise RefusedError(message, code="re-apply", remedy="deploy the version from before it (see [app]), or go on with --approve gate")
+
+
+STEP = Step("app", "app version before", _shown, _apply, prepare=_prepare, undo=_undo, shown_undo=lambda s, _: _shown(s), tries=2)
+GATE = Step(
+    "gate",
+    "gate: not to be applied again",
+    lambda scene: ["compare the deployed app's migrations folder with what was undone"],
+    _gate,
+    tries=8,
+)

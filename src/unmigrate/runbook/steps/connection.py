@@ -1,0 +1,116 @@
+"""The app's connection string, changed to the database that was restored. The old value is kept privately, for the way back."""
+
+from typing import Any, Protocol
+
+from unmigrate.config import Config
+from unmigrate.errors import RefusedError
+from unmigrate.runbook.adapters import command, env_file
+from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.scene import Scene
+from unmigrate.runbook.steps import maintenance
+
+
+class Place(Protocol):
+    """Somewhere a connection string stands. `get` and `put` never show it."""
+
+    name: str
+    shown: list[str]
+
+    def get(self) -> str: ...
+
+    def put(self, text: str) -> None: ...
+
+
+class _EnvFile:
+    def __init__(self, scene: Scene) -> None:
+        config = scene.config.connection.env_file
+        assert config is not None
+        self._path, self._variable = scene.root / config.file, config.variable
+        self.name, self.shown = f"{config.variable} in {config.file}", [f"write {config.variable}=••• to {self._path}"]
+
+    def get(self) -> str:
+        env_file.may_write(self._path)
+        return env_file.value(self._path, self._variable)
+
+    def put(self, text: str) -> None:
+        env_file.put(self._path, self._variable, text)
+
+
+class _Command:
+    def __init__(self, scene: Scene) -> None:
+        config = scene.config.connection.command
+        assert config is not None
+        self._scene, self._config = scene, config
+        self.name, self.shown = "the connection string of a command", [f"{config.set}  # the new value on standard input"]
+
+    def get(self) -> str:
+        return self._run(self._config.get).strip()
+
+    def put(self, text: str) -> None:
+        self._run(self._config.set, text)
+
+    def _run(self, text: str, given: str | None = None) -> str:
+        scene = self._scene
+        extra = {"UNMIGRATE_RUN": scene.spec.run}
+        return command.run(text, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra=extra, given=given, hush=True)
+
+
+def places(scene: Scene) -> list[Any]:
+    """Every place that the configuration names."""
+    c: Config = scene.config
+    found: list[Any] = []
+    if c.connection.env_file:
+        found.append(_EnvFile(scene))
+    if c.connection.command:
+        found.append(_Command(scene))
+    if c.connection.kubernetes:
+        from unmigrate.runbook.adapters.kubernetes import SecretKey
+
+        found.append(SecretKey(c.connection.kubernetes, scene))
+    if c.connection.aws:
+        from unmigrate.runbook.adapters.aws import Secret
+
+        found.append(Secret(c.connection.aws, scene))
+    return found
+
+
+def _prepare(scene: Scene) -> Json:
+    for number, place in enumerate(places(scene)):
+        if scene.keep.get(f"old.{number}") is None:
+            scene.keep.put(f"old.{number}", place.get())
+    return {"places": [place.name for place in places(scene)]}
+
+
+def _apply(scene: Scene, prepared: Json) -> Json:
+    maintenance.refuse_writes(scene)
+    return _put(scene, [scene.current_text()] * len(places(scene)), "now the restored database", "there")
+
+
+def _undo(scene: Scene, prepared: Json) -> Json:
+    old = [scene.keep.get(f"old.{number}") for number, _ in enumerate(places(scene))]
+    if any(text is None for text in old):
+        message = "the old connection string is not known on this machine"
+        raise RefusedError(message, code="no-old-value", remedy="go back on the machine where the run began, or set it by hand")
+    return _put(scene, [text for text in old if text is not None], "the old value again", "back")
+
+
+def _put(scene: Scene, texts: list[str], what: str, mark: str) -> Json:
+    said = []
+    for place, text in zip(places(scene), texts, strict=True):
+        if place.get() != text:
+            place.put(text)
+        scene.trace(f"connection: {place.name}")
+        said.append(f"{place.name}: {what}")
+    said += [line for place in places(scene) if hasattr(place, "after") for line in place.after(f"{scene.spec.run}-{mark}")]
+    if after := scene.config.connection.after:
+        command.run(after, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra={"UNMIGRATE_RUN": scene.spec.run})
+        said.append(f"`{after}` ended with 0")
+    return {"said": said}
+
+
+def _shown(scene: Scene) -> list[str]:
+    after = scene.config.connection.after
+    return [line for place in places(scene) for line in place.shown] + ([after] if after else [])
+
+
+STEP = Step("connection", "connection string", _shown, _apply, prepare=_prepare, undo=_undo, shown_undo=lambda s, _: _shown(s), tries=3)

@@ -1,0 +1,138 @@
+"""Maintenance on, writers observed to be gone, maintenance off."""
+
+from collections.abc import Callable
+from typing import Any
+
+from unmigrate.errors import FailedError
+from unmigrate.runbook.adapters import command, database, http
+from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.scene import Scene, closing_connection
+
+
+def _cluster(scene: Scene) -> Any:
+    from unmigrate.runbook.adapters import kubernetes
+
+    config = scene.config.maintenance.kubernetes
+    return kubernetes.Cluster.open(config.namespace, config.context) if config else None
+
+
+def _prepare(scene: Scene) -> Json:
+    m, found = scene.config.maintenance, {}
+    if m.kubernetes:
+        found["kubernetes"] = _cluster(scene).scaling(m.kubernetes)
+    if m.database:
+        with closing_connection(scene) as connection:
+            database.require(connection)
+            found["database"] = database.before(connection, m.database)
+    return found
+
+
+def _apply(scene: Scene, prepared: Json) -> Json:
+    m, said = scene.config.maintenance, []
+    if m.http:
+        said += http.Client(scene.environ).run([m.http.on], scene.left())
+        scene.trace("maintenance-on: http")
+    if m.command:
+        said += _command(scene, m.command.on)
+        if m.command.status:
+            said += _command(scene, m.command.status)
+        scene.trace("maintenance-on: command")
+    if "kubernetes" in prepared:
+        said += _cluster(scene).scale_down(prepared["kubernetes"], scene)
+    if "database" in prepared:
+        with closing_connection(scene) as connection:
+            said += database.enter(connection, prepared["database"], scene.left)
+        scene.trace("maintenance-on: database")
+    return {"said": said}
+
+
+def _lift(scene: Scene, prepared: Json) -> Json:
+    """In the opposite order: the database admits writers before they start."""
+    m, said = scene.config.maintenance, []
+    if "database" in prepared:
+        with closing_connection(scene, scene.source_text()) as connection:
+            said += database.leave(connection, prepared["database"])
+        scene.trace("maintenance-off: database")
+    if "kubernetes" in prepared:
+        said += _cluster(scene).scale_up(prepared["kubernetes"], scene)
+    if m.command:
+        said += _command(scene, m.command.off)
+        scene.trace("maintenance-off: command")
+    if m.http:
+        said += http.Client(scene.environ).run([m.http.off], scene.left())
+        scene.trace("maintenance-off: http")
+    return {"said": said}
+
+
+def _command(scene: Scene, text: str) -> list[str]:
+    extra = {"UNMIGRATE_RUN": scene.spec.run, "UNMIGRATE_STEP": "maintenance"}
+    out = command.run(text, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra=extra)
+    return [f"`{text}` ended with 0{f': {command.tail(out)}' if out.strip() else ''}"]
+
+
+def _shown(scene: Scene) -> list[str]:
+    m, lines = scene.config.maintenance, []
+    if m.http:
+        lines.append(http.shown(m.http.on))
+    if m.command:
+        lines += [m.command.on, *([m.command.status] if m.command.status else [])]
+    if m.kubernetes:
+        lines += _names(scene, lambda cluster: cluster.shown_down(m.kubernetes))
+    if m.database:
+        lines += database.shown(m.database, scene.source().database)
+    return lines
+
+
+def _shown_off(scene: Scene) -> list[str]:
+    return _shown_lift(scene, scene.prepared("maintenance-on"))
+
+
+def _shown_lift(scene: Scene, prepared: Json) -> list[str]:
+    m, lines = scene.config.maintenance, []
+    if m.database:
+        config = prepared.get("database") or {"mode": m.database.mode, "setting": None, "grants": []}
+        lines += database.shown_undo(config, scene.source().database) or ["GRANT CONNECT to whoever had it"]
+    if m.kubernetes:
+        lines += _names(scene, lambda cluster: cluster.shown_up(prepared.get("kubernetes"), m.kubernetes))
+    if m.command:
+        lines.append(m.command.off)
+    if m.http:
+        lines.append(http.shown(m.http.off))
+    return lines
+
+
+def _names(scene: Scene, ask: Callable[[Any], list[str]]) -> list[str]:
+    from unmigrate.runbook.adapters import kubernetes
+
+    return ask(kubernetes)
+
+
+def _quiet(scene: Scene, prepared: Json) -> Json:
+    m = scene.config.maintenance
+    with closing_connection(scene) as connection:
+        return database.watch(connection, m.quiet, min(m.wait, scene.left()), scene.pause)
+
+
+def refuse_writes(scene: Scene) -> None:
+    """Raises FailedError where rows were written to the source since writers were seen to be gone, other than by this run."""
+    seen = scene.evidence("quiet").get("counters")
+    if seen is None:
+        return
+    with closing_connection(scene, scene.source_text()) as connection:
+        moved = database.written(seen, database.counters(connection))
+    if moved:
+        tables = ", ".join(f"{table} ({count} rows)" for table, count in sorted(moved.items())[:5])
+        message = f"somebody wrote although maintenance is on: {tables}"
+        raise FailedError(message, code="writes-seen", remedy="find and stop the writer; unmigrate abort lifts maintenance again")
+
+
+ON = Step("maintenance-on", "maintenance on", _shown, _apply, prepare=_prepare, undo=_lift, shown_undo=_shown_lift, tries=3)
+QUIET = Step(
+    "quiet", "wait until writers are gone",
+    lambda scene: [f"watch pg_stat_activity, pg_stat_user_tables and transaction ids until quiet for {scene.config.maintenance.quiet:g} s"],
+    _quiet,
+)  # fmt: skip
+OFF = Step(
+    "maintenance-off", "maintenance off", _shown_off, lambda scene, _: _lift(scene, scene.prepared("maintenance-on")),
+    undo=lambda scene, _: _apply(scene, scene.prepared("maintenance-on")), shown_undo=lambda scene, _: _shown(scene), tries=3,
+)  # fmt: skip

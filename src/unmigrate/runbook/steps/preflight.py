@@ -1,0 +1,119 @@
+"""Before anything is changed: every adapter's access, the way back as a dry run, and the checks as they stand now."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import psycopg
+
+from unmigrate.errors import EnvironmentProblem, RefusedError, UnmigrateError
+from unmigrate.execute.rollback import execute
+from unmigrate.runbook.adapters import database, git, http, webhook
+from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.scene import Scene, closing_connection
+from unmigrate.runbook.steps import app, checks, connection, reverse
+
+Access = tuple[str, Callable[[], str]]
+
+
+def accesses(scene: Scene) -> Iterator[Access]:
+    """(what, a question that changes nothing and raises where access is missing) for all that the run's steps use."""
+    c, steps = scene.config, scene.spec.steps
+    if c.announce.webhook_env and "announce-begin" in steps:
+        yield "announce", lambda: f"{c.announce.webhook_env} is set" if webhook.url(c.announce.webhook_env or "", scene.environ) else ""
+    if c.maintenance.database and "maintenance-on" in steps:
+        yield "maintenance at the database", lambda: _database(scene)
+    if (k := c.maintenance.kubernetes) and "maintenance-on" in steps:
+        yield "maintenance in the cluster", lambda: _cluster(k.namespace, k.context).access_scale(k)
+    if "connection" in steps:
+        yield "connection string", lambda: _places(scene)
+    if a := c.app.kubernetes:
+        yield "app in the cluster", lambda: _cluster(a.namespace, a.context).access_app(a)
+    if c.app.checkout:
+        yield "checkout", lambda: _checkout(scene)
+    if scene.spec.tag and (c.app.checkout or c.app.deploy):
+        yield "tag", lambda: f"{scene.spec.tag} is {git.commit_of(scene.root, scene.spec.tag or '')[:12]}"
+    requests = [r for check in c.checks.http for r in check.requests]
+    if missing := sorted(http.variables(requests) - set(scene.environ)):
+        yield "variables of checks", lambda: _missing(missing)
+
+
+def _database(scene: Scene) -> str:
+    with closing_connection(scene) as connection_:
+        database.require(connection_)
+    return "may alter the database and end other sessions"
+
+
+def _cluster(namespace: str, context: str | None):  # type: ignore[no-untyped-def]  # the library is optional
+    from unmigrate.runbook.adapters import kubernetes
+
+    return kubernetes.Cluster.open(namespace, context)
+
+
+def _places(scene: Scene) -> str:
+    found = connection.places(scene)
+    for place in found:
+        place.get()
+    return ", ".join(place.name for place in found)
+
+
+def _checkout(scene: Scene) -> str:
+    worktree = scene.root / (scene.config.app.checkout or "")
+    git.refuse_dirty(worktree)
+    return f"{worktree} is at {git.head(worktree)}"
+
+
+def _missing(names: list[str]) -> str:
+    raise EnvironmentProblem(f"not set: {', '.join(names)}", code="variable", remedy="set them: checks use them")
+
+
+def _apply(scene: Scene, prepared: Json) -> Json:
+    said = []
+    for what, ask in accesses(scene):
+        scene.left()
+        said.append(f"{what}: {ask()}")
+    if scene.spec.way == "reverse":
+        said += _reverse(scene)
+    if {"app"} & set(scene.spec.steps):
+        _refuse_tag(scene)
+    return {"said": said, "checks_before": _now(scene)}
+
+
+def _reverse(scene: Scene) -> list[str]:
+    first = reverse.plans(scene)[0]  # what the others will meet can be asked when it is their turn
+    execute(
+        scene.connect, first, accept_loss=scene.spec.accept_loss, lock_timeout_ms=scene.spec.lock_timeout_ms,
+        max_lock_seconds=scene.spec.max_lock_seconds, dry_run=True, on_progress=scene.say,
+    )  # fmt: skip
+    return [f"plan {first.id} would go through on {scene.spec.display}"]
+
+
+def _refuse_tag(scene: Scene) -> None:
+    """The version to go back to must not ship what is to be undone."""
+    a, tag = scene.config.app, scene.spec.tag
+    if tag is None:
+        if a.deploy or a.checkout or (a.kubernetes and a.kubernetes.image):
+            remedy = "give --tag; unmigrate versions lists tags and what they ship"
+            raise RefusedError("no tag is known that belongs to the schema before", code="no-tag", remedy=remedy)
+        return
+    again = [n for n in scene.spec.migrations if n in git.shipped_by(scene.root, app._folder(scene), tag)]
+    if again:
+        raise RefusedError(f"{tag} ships {', '.join(again)}: it would be applied again", code="re-apply", remedy="choose an older tag")
+
+
+def _now(scene: Scene) -> list[Json]:
+    """The checks as they stand: what fails already is not blamed on the way back. They never stop the run here."""
+    try:
+        with closing_connection(scene) as connection_:
+            found = checks.run_sql(scene.config, connection_)
+        found += checks.run_http(scene.config, scene.environ, attempts=1, left=scene.left)
+    except (UnmigrateError, psycopg.Error):
+        return []
+    return [asdict(o) for o in found]
+
+
+STEP = Step(
+    "preflight",
+    "look before",
+    lambda scene: [f"ask: {what}" for what, _ in accesses(scene)] + ["the plan as a dry run", "all checks"],
+    _apply,
+)

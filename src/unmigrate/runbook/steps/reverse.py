@@ -1,0 +1,99 @@
+"""The way back by plans: what `unmigrate rollback` runs. The vault knows which plans were run, so none is run twice."""
+
+from typing import Any
+
+import psycopg
+
+from unmigrate.errors import RefusedError
+from unmigrate.execute.rollback import execute, history
+from unmigrate.execute.ways import redo_plan
+from unmigrate.plan.model import Plan, from_json
+from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.scene import Scene, closing_connection
+
+
+def plans(scene: Scene) -> list[Plan]:
+    return [from_json(plan) for plan in scene.spec.plans]
+
+
+def _known(connection: psycopg.Connection[Any]) -> set[str]:
+    return {operation.id for operation in history(connection)}
+
+
+def _prepare(scene: Scene) -> Json:
+    with closing_connection(scene) as connection:
+        return {"operations": sorted(_known(connection))}
+
+
+def _done(connection: psycopg.Connection[Any], prepared: Json, plan: Plan, kind: str = "rollback") -> bool:
+    """Whether this run's operation of this plan has ended."""
+    return any(
+        o.plan_id == plan.id and o.state == "done" and o.id not in prepared["operations"] for o in history(connection) if o.kind == kind
+    )
+
+
+def _apply(scene: Scene, prepared: Json) -> Json:
+    said: list[str] = []
+    for plan in plans(scene):
+        with closing_connection(scene) as connection:
+            if _done(connection, prepared, plan):
+                said.append(f"{', '.join(plan.migrations)}: already rolled back by this run")
+                continue
+        outcome = execute(
+            scene.connect, plan, accept_loss=scene.spec.accept_loss, lock_timeout_ms=scene.spec.lock_timeout_ms,
+            max_lock_seconds=scene.spec.max_lock_seconds, on_progress=scene.say, on_step=lambda at: scene.trace(f"reverse: {at}"),
+        )  # fmt: skip
+        said += outcome.lines()
+    losses = [{"object": loss.object, "rows": loss.rows} for plan in plans(scene) for loss in plan.losses]
+    return {"said": said, "losses": losses}
+
+
+def _undone(scene: Scene, prepared: Json) -> list[str]:
+    """Migrations that this run has rolled back, oldest first."""
+    with closing_connection(scene) as connection:
+        return [name for plan in reversed(plans(scene)) if _done(connection, prepared, plan) for name in reversed(plan.migrations)]
+
+
+def _objection(scene: Scene, prepared: Json) -> None:
+    names = _undone(scene, prepared)
+    if not names:
+        return
+    with closing_connection(scene) as connection:
+        try:
+            redo_plan(connection, names[0])
+        except RefusedError as error:
+            message = f"{', '.join(names)} was rolled back already, and cannot be brought back by itself: {error}"
+            remedy = f"go on with unmigrate resume {scene.spec.run}; to go forward again, deploy the migration anew afterwards"
+            raise RefusedError(message, code="no-way", remedy=remedy) from error
+
+
+def _undo(scene: Scene, prepared: Json) -> Json:
+    said: list[str] = []
+    for name in _undone(scene, prepared):
+        with closing_connection(scene) as connection:
+            plan = redo_plan(connection, name) if not _applied(connection, scene.spec.schema, name) else None
+        if plan is None:
+            said.append(f"{name}: already applied again")
+            continue
+        said += execute(
+            scene.connect, plan, accept_loss=False, on_progress=scene.say, on_step=lambda at: scene.trace(f"redo: {at}")
+        ).lines()
+    return {"said": said or ["nothing had been rolled back"]}
+
+
+def _applied(connection: psycopg.Connection[Any], schema: str, name: str) -> bool:
+    from unmigrate.prisma.ledger import read_ledger, states
+
+    rows = read_ledger(connection, schema) or ()
+    return any(s.name == name and s.state == "applied" for s in states((), rows))
+
+
+def _shown(scene: Scene) -> list[str]:
+    statements = [step.sql for plan in plans(scene) for step in plan.steps]
+    return [f"unmigrate rollback: plan {plan.id} of {', '.join(plan.migrations)}, one transaction" for plan in plans(scene)] + statements
+
+
+STEP = Step(
+    "reverse", "roll back in the database", _shown, _apply, prepare=_prepare, undo=_undo, objection=_objection,
+    shown_undo=lambda scene, prepared: [f"unmigrate redo {name}" for name in reversed(scene.spec.migrations)],
+)  # fmt: skip

@@ -1,0 +1,40 @@
+"""The command line, ended by SIGKILL at a boundary: python -m tests.runbook.killed "reverse: committed" run rollback …
+
+"list" in place of a boundary writes every boundary to $BOUNDARIES instead.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from unmigrate.cli import main, run_common
+
+
+def _trace(wanted: str):  # type: ignore[no-untyped-def]
+    boundary, _, count = wanted.partition("#")
+    left = int(count or 1)
+
+    def trace(at: str) -> None:
+        nonlocal left
+        if wanted == "list":
+            with Path(os.environ["BOUNDARIES"]).open("a") as file:
+                file.write(at + "\n")
+        elif at == boundary:
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return trace
+
+
+if __name__ == "__main__":
+    made = run_common.scene_of
+
+    def scene_of(*args, **kwargs):  # type: ignore[no-untyped-def]
+        scene = made(*args, **kwargs)
+        scene.trace = _trace(sys.argv[1])
+        return scene
+
+    run_common.scene_of = scene_of
+    sys.exit(main.main(sys.argv[2:]))
