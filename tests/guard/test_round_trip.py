@@ -229,3 +229,21 @@ def test_a_deploy_leaves_a_restore_point(live: Callable[..., Live]) -> None:
         (point,) = read(connection)
         row = connection.execute("select pg_current_wal_lsn() > %s::pg_lsn", [point.lsn]).fetchone()
     assert (point.migrations, point.app, row) == (("2",), "v1.2.3", (True,))
+
+
+def test_parked_things_return_with_their_grants(live: Callable[..., Live]) -> None:
+    """A keyless table too, which must not be given a replica identity while it is parked."""
+    grants = 'GRANT SELECT, INSERT ON loose TO PUBLIC; GRANT SELECT (nick), UPDATE (nick) ON "User" TO PUBLIC'
+    it = live(INIT + "CREATE TABLE loose (a int);", ROWS + grants)
+    asked = (
+        "SELECT (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(c.relacl) a), c.relreplident::text, "
+        "(SELECT attacl::text FROM pg_attribute WHERE attrelid = '\"User\"'::regclass AND attname = 'nick') "
+        "FROM pg_class c WHERE oid = 'loose'::regclass"
+    )
+    before = it.rows(asked)
+    it.deploy('DROP TABLE loose; ALTER TABLE "User" DROP COLUMN nick CASCADE')
+    it.rollback()
+    assert it.rows(asked) == before
+    it.redo()
+    it.rollback()
+    assert it.rows(asked) == before

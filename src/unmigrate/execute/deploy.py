@@ -30,6 +30,8 @@ def deploy(
         vault.forget_ways(connection, migrations=plan.migrations)
         for way in ways:
             vault.store_way(connection, way.to_json())
+        if plan.guard:
+            vault.seal(connection, vault.guard_schemas(plan.guard)[0])
         restore_points.record_now(connection, plan.migrations, app=app)
 
     return execute(

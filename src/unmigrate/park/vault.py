@@ -151,9 +151,15 @@ def seal(connection: psycopg.Connection[Any], schema: str) -> None:
     Its tables get a replica identity too, without which a publication FOR ALL TABLES forbids changes.
     """
     identify(connection, schema)
+    _close(connection, schema, tables=True)
+
+
+def _close(connection: psycopg.Connection[Any], schema: str, *, tables: bool) -> None:
+    """Take the schema from everybody but its owner; its tables too, unless they are somebody's that are only parked there."""
     connection.execute(f"REVOKE ALL ON SCHEMA {ident(schema)} FROM PUBLIC")
     for what, public, role in connection.execute(_GRANTED, {"schema": schema}).fetchall():
-        connection.execute(f"REVOKE ALL ON {what} FROM {'PUBLIC' if public else ident(role)}")
+        if tables or what.startswith("SCHEMA "):
+            connection.execute(f"REVOKE ALL ON {what} FROM {'PUBLIC' if public else ident(role)}")
 
 
 def open_operation(
@@ -286,10 +292,10 @@ def guard_schemas(guard: str) -> tuple[str, ...]:
 
 
 def make_guard(connection: psycopg.Connection[Any], guard: str) -> None:
-    """What must be there before a guarded way is walked, given to nobody."""
+    """What must be there before a guarded way is walked, given to nobody. Parked tables keep their own grants: they return with them."""
     for name in guard_schemas(guard):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(name)}")
-        seal(connection, name)
+        _close(connection, name, tables=False)
 
 
 def store_way(connection: psycopg.Connection[Any], plan: dict[str, Any]) -> None:
