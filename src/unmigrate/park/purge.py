@@ -81,12 +81,14 @@ def statements(connection: psycopg.Connection[Any], guard: str) -> Iterator[str]
         yield f"ALTER TABLE {table} DROP CONSTRAINT {key}"
     for table, column in connection.execute(_PARKED_COLUMNS, [pattern]).fetchall():
         yield f"ALTER TABLE {table} DROP COLUMN {column}"
-    for schema in vault.guard_schemas(guard):
+    first, *parked = vault.guard_schemas(guard)
+    for schema in parked:
         yield f"DROP SCHEMA IF EXISTS {ident(schema)} CASCADE"
     for (sequence,) in connection.execute(_PARKED_SEQUENCES, [pattern]).fetchall():
         yield f"DROP SEQUENCE {sequence}"
     for (type_,) in connection.execute(_PARKED_TYPES, [pattern]).fetchall():
         yield f"DROP {type_}"
+    yield f"DROP SCHEMA IF EXISTS {ident(first)} CASCADE"  # last: by it an interrupted purge is known
 
 
 def purge(

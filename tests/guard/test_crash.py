@@ -1,0 +1,103 @@
+"""kill -9 at every boundary of deploy, rollback from the vault, redo and purge: the same command again ends in the new state, and the
+rows are those of an undisturbed run."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.guard.conftest import Live
+from tests.guard.test_round_trip import contents
+from unmigrate.execute.deploy import deploy
+from unmigrate.execute.rollback import execute, finish_pending, pending
+from unmigrate.park.purge import kept, purge
+from unmigrate.plan.model import Plan
+
+INIT = """CREATE TABLE t (id int PRIMARY KEY, a numeric NOT NULL, nick text NOT NULL DEFAULT lower('X'), note text);
+CREATE TABLE old (id int PRIMARY KEY, body text);"""
+ROWS = "INSERT INTO t SELECT g, g + 0.5, 'n' || g, 'x' FROM generate_series(1, 50) g; INSERT INTO old SELECT g, 'b' FROM generate_series(1, 20) g"
+CHANGE = """ALTER TABLE t ALTER COLUMN a TYPE int USING (round(a)); ALTER TABLE t DROP COLUMN nick; DROP TABLE old;
+CREATE TABLE fresh (id int PRIMARY KEY); ALTER TABLE t ADD COLUMN more text"""
+SINCE = "INSERT INTO t (id, a) VALUES (99, 7); UPDATE t SET a = 3 WHERE id = 2; DELETE FROM t WHERE id = 5; INSERT INTO fresh VALUES (1)"
+CHILD = """
+import json, os, signal, sys
+import psycopg
+from unmigrate.execute.deploy import deploy
+from unmigrate.execute.rollback import execute
+from unmigrate.park.purge import kept, purge
+from unmigrate.plan.model import from_json
+conninfo, file, kind, victim = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+count = 0
+def step(name):
+    global count
+    if count == victim:
+        os.kill(os.getpid(), signal.SIGKILL)
+    count += 1
+connect = lambda: psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+plans = [from_json(p) for p in json.load(open(file))]
+if kind == "purge":
+    with connect() as connection:
+        purge(connection, plans[0].guard, on_step=step)
+elif kind == "deploy":
+    deploy(connect, plans[0], plans[1:], accept_loss=False, on_step=step)
+else:
+    execute(connect, plans[0], accept_loss=False, on_step=step)
+"""
+
+
+def walk(it: Live, kind: str, plans: list[Plan], on_step: Callable[[str], None] = lambda _: None) -> None:
+    """The command, or what is left of it."""
+    if kind == "purge":
+        with it.connect() as connection:
+            for each in kept(connection):
+                purge(connection, each.guard, on_step=on_step)
+        return
+    with it.connect() as connection:
+        unfinished = pending(connection)
+    if unfinished:
+        finish_pending(it.connect, unfinished[0].id, on_step=on_step)
+    elif not done(it, kind):
+        if kind == "deploy":
+            deploy(it.connect, plans[0], plans[1:], accept_loss=False, on_step=on_step)
+        else:
+            execute(it.connect, plans[0], accept_loss=False, on_step=on_step)
+
+
+def done(it: Live, kind: str) -> bool:
+    applied = ("2",) in it.rows("SELECT migration_name FROM _prisma_migrations WHERE finished_at IS NOT NULL")
+    return applied != (kind == "rollback")
+
+
+@pytest.mark.parametrize("kind", ["deploy", "rollback", "redo", "purge"])
+def test_kill_at_every_boundary(live: Callable[..., Live], kind: str, tmp_path: Path) -> None:
+    it = live(INIT, ROWS)
+    one = it.guard(CHANGE)
+    assert one.back and one.again, one.why
+    plans = {"deploy": [one.up, one.back, one.again], "rollback": [one.back], "redo": [one.again], "purge": [one.up]}
+    for earlier in ("deploy", "rollback", "redo", "purge"):
+        if earlier == kind:
+            break
+        walk(it, earlier, plans[earlier])
+        if earlier == "deploy":
+            it.run(SINCE)
+    file = tmp_path / "plans.json"
+    file.write_text(json.dumps([p.to_json() for p in plans[kind]]))
+    template, names = it.work.pool.clone(it.name), list[str]()
+    walk(it, kind, plans[kind], names.append)
+    assert len(names) >= (6 if kind == "purge" else 30)
+    wanted = (it.shape(), contents(it))
+    for number, name in enumerate(names):
+        victim = replace(it, name=it.work.pool.clone(template))
+        command = [sys.executable, "-c", CHILD, it.work.pool.conninfo(victim.name), str(file), kind, str(number)]
+        assert subprocess.run(command, check=False).returncode == -9, name
+        for _ in range(200):
+            if victim.value("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()") == 0:
+                break
+        walk(victim, kind, plans[kind])
+        assert (victim.shape(), contents(victim)) == wanted, f"killed at {name}"
+        it.work.pool.drop(victim.name)
+    it.work.pool.drop(template)
