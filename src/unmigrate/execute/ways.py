@@ -11,7 +11,10 @@ from unmigrate.plan.model import Plan, from_json
 
 
 def rollback_plans(connection: psycopg.Connection[Any], newest_first: Sequence[str]) -> list[Plan] | None:
-    """The stored ways back of these migrations; None unless all of them have one."""
+    """The stored ways back of these migrations; None unless all of them have one, and were last applied by us."""
+    last = {name: o.kind for o in vault.operations(connection) if o.state == "done" for name in o.migrations}
+    if any(last.get(name) not in ("deploy", "redo") for name in newest_first):
+        return None  # rolled back by us, and applied again by Prisma: what stands there now is not what was guarded
     stored = [vault.way(connection, name, "rollback") for name in newest_first]
     found = [from_json(plan) for plan in stored if plan is not None]
     return found if found and len(found) == len(stored) else None
