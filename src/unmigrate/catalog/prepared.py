@@ -48,7 +48,7 @@ def run(
         parts.append(f"EXECUTE {name}{f'({arguments})' if arguments else ''}")
         wanted.append(not around or 0 < number <= len(calls))
     text = ";\n".join(parts)
-    cursor = connection.execute(f"{enter}\n;\n{text}" if enter else text)
+    cursor = connection.execute(f"{enter}\n;\n{text}") if enter else psycopg.Cursor(connection).execute(text)
     known.names.update(fresh)  # only now: a failure before leaves them unprepared
     last = len(wanted)
     return [cursor.set_result(number - last).fetchall() for number, keep in enumerate(wanted) if keep]

@@ -16,16 +16,19 @@ from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.kinds.base import PARKED, Kind
 from unmigrate.catalog.kinds.column import NOT_NULL_MORE, NOT_NULL_NAME
 from unmigrate.catalog.model import Catalog, Key, Object
+from unmigrate.catalog.sqltext import LOOK_AGAIN, lean
 
 ENTER = prepared.Call("select set_config('unmigrate.path', current_setting('search_path'), true), set_config('search_path', '', true)")
 LEAVE = prepared.Call("select set_config('search_path', current_setting('unmigrate.path'), true)")
+ANY = "{oid} = any ($1)"
 PAIRS = "(a.attrelid, a.attnum) in (select * from unnest($1, $2))"
 
 
 def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
     """The whole catalog of the connected database. Needs no privilege beyond connecting."""
-    version = connection.info.server_version
-    return Catalog.of(_read(connection, [(kind, prepared.Call(_query(kind.name, "true", version))) for kind in KINDS.values()]))
+    calls = [prepared.Call(_query(kind.name, "true", connection.info.server_version, True)) for kind in KINDS.values()]
+    results = zip(KINDS.values(), _run(connection, calls), strict=True)
+    return Catalog.of(_object(kind, row) for kind, rows in results for row in rows)
 
 
 def show_parked(connection: psycopg.Connection[Any], schemas: Iterable[str]) -> None:
@@ -41,42 +44,51 @@ def read_objects(
     columns: (oid of the table, number of the column, or 0 for all of its columns).
     """
     version = connection.info.server_version
-    wanted = [
-        (KINDS[name], prepared.Call(_query(name, f"{KINDS[name].oid} = any ($1)", version), "oid[]", prepared.array(numbers)))
-        for name, numbers in oids.items()
-        if numbers
-    ]
-    column = KINDS["column"]
+    calls: list[tuple[Kind, str, tuple[list[int], ...]]] = [(KINDS[name], ANY, ([*numbers],)) for name, numbers in oids.items() if numbers]
     whole = {oid for oid, number in columns if not number}
     if whole:
-        wanted.append((column, prepared.Call(_query("column", f"{column.oid} = any ($1)", version), "oid[]", prepared.array(whole))))
+        calls.append((KINDS["column"], ANY, ([*whole],)))
     if single := [pair for pair in columns if pair[0] not in whole]:
-        arguments = ", ".join(prepared.array(values) for values in zip(*single, strict=True))
-        wanted.append((column, prepared.Call(_query("column", PAIRS, version), "oid[], int2[]", arguments)))
-    return _read(connection, wanted) if wanted else []
+        calls.append((KINDS["column"], PAIRS, tuple(map(list, zip(*single, strict=True)))))
+    if not calls:
+        return []
+    # What most objects have not (grants) is left out at first: setting up for it takes longer than reading all the rest.
+    found = []
+    again = []
+    for call, rows in zip(calls, _run(connection, [_call(*call, version, rare=False) for call in calls]), strict=True):
+        if any(LOOK_AGAIN in row[6] or LOOK_AGAIN in row[7] for row in rows):
+            again.append(call)
+        else:
+            found += [_object(call[0], row) for row in rows]
+    if again:
+        for call, rows in zip(again, _run(connection, [_call(*call, version, rare=True) for call in again]), strict=True):
+            found += [_object(call[0], row) for row in rows]
+    return found
 
 
-def _read(connection: psycopg.Connection[Any], wanted: list[tuple[Kind, prepared.Call]]) -> list[Object]:
-    results = prepared.run(connection, [call for _, call in wanted], around=(ENTER, LEAVE))
-    return [_object(kind, row) for (kind, _), rows in zip(wanted, results, strict=True) for row in rows]
+def _call(kind: Kind, where: str, arguments: tuple[list[int], ...], version: int, *, rare: bool) -> prepared.Call:
+    condition, types = where.replace("{oid}", kind.oid), "oid[], int2[]" if where == PAIRS else "oid[]"
+    return prepared.Call(_query(kind.name, condition, version, rare), types, ", ".join(map(prepared.array, arguments)))
+
+
+def _run(connection: psycopg.Connection[Any], calls: list[prepared.Call]) -> list[list[Any]]:
+    return prepared.run(connection, calls, around=(ENTER, LEAVE))
 
 
 @lru_cache(maxsize=256)
-def _query(kind: str, where: str, version: int) -> str:
+def _query(kind: str, where: str, version: int, rare: bool) -> str:
     sql = KINDS[kind].query
     sql = sql.replace("{where}", where)
     if version < 150000:
         sql = sql.replace("pg_publication_namespace", "(select null::oid pnpubid, null::oid pnnspid where false)")
     sql = sql.replace("{not_null_more}", NOT_NULL_MORE if version >= 180000 else "null")
-    return sql.replace("{not_null_name}", NOT_NULL_NAME if version >= 180000 else "null")
+    sql = sql.replace("{not_null_name}", NOT_NULL_NAME if version >= 180000 else "null")
+    names = "oid, sub, name, parent_catalog, parent_oid, parent_sub, facts, raw"
+    text = names.replace("facts, raw", "facts::text, raw::text")  # text is looked at, and read, faster than what psycopg makes of JSON
+    return f"select {text} from ({sql if rare else lean(sql)}) q ({names})"
 
 
 def _object(kind: Kind, row: tuple[Any, ...]) -> Object:
     oid, sub, name, parent_catalog, parent_oid, parent_sub, facts, raw = row
     parent = Key(parent_catalog, parent_oid, parent_sub) if parent_oid else None
-    return Object(Key(kind.catalog, oid, sub), kind.name, name, parent, _load(facts), _load(raw))
-
-
-def _load(value: Any) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(value) if isinstance(value, (str, bytes)) else value
-    return result
+    return Object(Key(kind.catalog, oid, sub), kind.name, name, parent, json.loads(facts), json.loads(raw))

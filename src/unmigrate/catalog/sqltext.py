@@ -86,9 +86,18 @@ def acl_json(acl: str, kind: str, owner: str) -> str:
         return f"(select jsonb_agg(jsonb_build_array(g, p, o) order by g, p, o) from (({left}) except ({right})) q)"
 
     return (
-        f"(case when {acl} is null then null else nullif(jsonb_strip_nulls(jsonb_build_object("
-        f"'added', {minus(mine, default)}, 'removed', {minus(default, mine)})), '{{}}') end)"
+        f"/*rare {acl} is not null*/(case when {acl} is null then null else nullif(jsonb_strip_nulls(jsonb_build_object("
+        f"'added', {minus(mine, default)}, 'removed', {minus(default, mine)})), '{{}}') end)/*end*/"
     )
+
+
+_RARE = re.compile(r"/\*rare (.*?)\*/.*?/\*end\*/", re.DOTALL)
+LOOK_AGAIN = "unmigrate: look again"
+
+
+def lean(query: str) -> str:
+    """The query with what is rarely needed, and costs much to set up, replaced by LOOK_AGAIN where it is needed."""
+    return _RARE.sub(lambda match: f"(case when {match[1]} then to_jsonb('{LOOK_AGAIN}'::text) end)", query)
 
 
 def comment_json(catalog: str, oid: str, sub: str = "0") -> str:

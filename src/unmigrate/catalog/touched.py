@@ -40,7 +40,7 @@ _COLUMN_OF = (
 
 def _rows(tag: str, catalog: str, condition: str = "true", report: str = "oid") -> str:
     """Rows of a catalog that the transaction wrote; report: the column that holds the oid to read again."""
-    return f"select '{tag}', {report}::int8, 0 from {catalog} where {condition} and {_MINE}"
+    return f"select '{tag}', {report}::int8, 0 from {catalog} where {_MINE} and {condition}"
 
 
 def _told_by_relation(oids: str) -> str:
@@ -54,18 +54,18 @@ union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d wher
 
 
 _CLASS = f"""
-with t as materialized (select oid, relkind from pg_class where {_USER} and relkind in ('r', 'p', 'i', 'I', 'S', 'v', 'm', 'c', 'f') and {_MINE})
+with t as materialized (select oid, relkind from pg_class where {_MINE} and {_USER} and relkind in ('r', 'p', 'i', 'I', 'S', 'v', 'm', 'c', 'f'))
 select {_RELATION}, oid::int8, 0 from t
 union all {_told_by_relation("select oid from t where relkind in ('i', 'I', 'S')")}"""
 
 _ATTRIBUTE = f"""
 select {_COLUMN_OF.format(relation="attrelid")}, attrelid::int8, attnum::int4 from pg_attribute
-where attrelid >= {FIRST_USER_OID} and attnum > 0 and {_MINE}"""
+where {_MINE} and attrelid >= {FIRST_USER_OID} and attnum > 0"""
 
 _ATTRDEF = f"select {_COLUMN_OF.format(relation='adrelid')}, adrelid::int8, adnum::int4 from pg_attrdef where {_MINE}"
 
 _CONSTRAINT = f"""
-with t as materialized (select * from pg_constraint where {_USER} and {_MINE})
+with t as materialized (select * from pg_constraint where {_MINE} and {_USER})
 select 'constraint', oid::int8, 0 from t where contype <> 'n'
 union all select 'column', conrelid::int8, conkey[1]::int4 from t where contype = 'n' and conrelid <> 0
 union all select 'behind', conindid::int8, 0 from t where contype in ('p', 'u', 'x')"""
@@ -83,7 +83,7 @@ union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d wher
 _TYPE = f"""
 select case typtype when 'e' then 'enum' when 'd' then 'domain' when 'c' then 'composite' else 'other type' end,
   (case when typtype = 'c' then typrelid else oid end)::int8, 0
-from pg_type where {_USER} and {_MINE} and typelem = 0
+from pg_type where {_MINE} and {_USER} and typelem = 0
   and (typtype <> 'c' or exists (select from pg_class c where c.oid = typrelid and c.relkind = 'c'))"""
 
 _TRIGGER = f"""
@@ -96,7 +96,7 @@ union all select 'constraint', tgconstraint::int8, 0 from t where tgisinternal a
 _REWRITE = f"""
 select case when rulename = '_RETURN' then (select {_RELATION} from pg_class c where c.oid = ev_class) else 'rule' end,
   (case when rulename = '_RETURN' then ev_class else oid end)::int8, 0
-from pg_rewrite where {_USER} and {_MINE}"""
+from pg_rewrite where {_MINE} and {_USER}"""
 
 _DESCRIPTION = f"""
 with t as materialized (select objoid, classoid, objsubid from pg_description where {_MINE}),
@@ -124,7 +124,7 @@ _SOURCES: dict[str, str] = {
     "pg_sequence": _SEQUENCE,
     "pg_type": _TYPE,
     "pg_enum": _rows("enum", "pg_enum", report="enumtypid"),
-    "pg_proc": f"select case prokind when 'a' then 'aggregate' else 'routine' end, oid::int8, 0 from pg_proc where {_USER} and {_MINE}",
+    "pg_proc": f"select case prokind when 'a' then 'aggregate' else 'routine' end, oid::int8, 0 from pg_proc where {_MINE} and {_USER}",
     "pg_trigger": _TRIGGER,
     "pg_policy": _rows("policy", "pg_policy"),
     "pg_rewrite": _REWRITE,

@@ -133,6 +133,8 @@ def _clear_the_way(work: Work, delta: Delta, dependents: Dependents, converted: 
     types = [now.key for now, _ in work.retype]
     retyped = [now.key for now, _, changed in work.alter if now.kind == "column" and changed & {"type", "collation"}]
     pending = [*work.drop, *types, *retyped, *converted]
+    if not in_question(pending, delta):
+        return
     in_place = {*types, *retyped, *converted}
     seen: set[Key] = set(pending)
     while pending:
@@ -151,6 +153,17 @@ def _clear_the_way(work: Work, delta: Delta, dependents: Dependents, converted: 
             if twin is not None:
                 work.create.setdefault(twin.key, twin)
         pending = fresh
+
+
+def in_question(pending: Iterable[Key], delta: Delta) -> bool:
+    """Whether something may depend on these that is not itself among what the migration created.
+
+    What the migration created has no dependents but those it created too, and those of before that it changed to use it.
+    """
+    if any(key in delta.before.objects or key not in delta.after.objects for key in pending):
+        return True
+    changed = (o for key in delta.keys if key in delta.before.objects and (o := delta.after.get(key)) is not None)
+    return any(o.kind in REBUILDABLE or o.facts.get("generated") for o in changed)
 
 
 def _in_the_way(victim: Object, on: Key, types: list[Key]) -> bool:

@@ -23,21 +23,33 @@ class Attempt:
     reason: str
 
 
-def attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str]) -> Attempt:
-    """Run `statements` after the migration that made `delta`, compare with before, roll back to where we are."""
+def attempt(
+    connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str], *, last: bool = False
+) -> Attempt:
+    """Run `statements` after the migration that made `delta`, compare with before, roll back to where we are.
+
+    last: commit too, in the same round trip, unless the way back is refused.
+    """
     saved = observer.save()
     connection.execute("SAVEPOINT unmigrate_attempt")
+    end = ""
     try:
-        return _attempt(connection, observer, delta, statements)
+        outcome = _attempt(connection, observer, delta, statements)
+        end = "; COMMIT" if last and outcome.verdict != "refused" else ""
+        return outcome
     finally:
-        connection.execute("ROLLBACK TO SAVEPOINT unmigrate_attempt")
+        connection.execute(f"ROLLBACK TO SAVEPOINT unmigrate_attempt{end}")
         observer.restore(saved)
 
 
 def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str]) -> Attempt:
-    if failure := _run(connection, statements):
-        return failure
-    way_back = observer.refresh()
+    try:  # all at once; if that fails, one by one, to know which it was
+        way_back = observer.refresh(";\n".join([*statements, "SET CONSTRAINTS ALL IMMEDIATE"]))
+    except psycopg.Error:
+        connection.execute("ROLLBACK TO SAVEPOINT unmigrate_attempt")
+        if failure := _run(connection, statements):
+            return failure
+        way_back = observer.refresh()
     keys = delta.keys | way_back.keys
     found = differences(delta.before, observer.catalog, keys)
     if real := [d for d in found if not d.derived_only]:
@@ -54,12 +66,7 @@ def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Del
 
 
 def _run(connection: psycopg.Connection[Any], statements: Sequence[str]) -> Attempt | None:
-    """All at once; if that fails, one by one, to know which it was."""
-    try:
-        connection.execute(";\n".join([*statements, "SET CONSTRAINTS ALL IMMEDIATE"]))
-        return None
-    except psycopg.Error:
-        connection.execute("ROLLBACK TO SAVEPOINT unmigrate_attempt")
+    """One by one: what fails, and at what."""
     running = ""
     try:
         for running in statements:

@@ -85,7 +85,7 @@ class History:
         applied = replay.apply(self.connection, self.observer, migration.sql)
         if applied.mode != "transaction":
             self.observer.begin()
-        delta, source, (steps, outcome) = applied.delta, "net", self._net(applied.delta)
+        delta, source, (steps, outcome) = applied.delta, "net", self._net(applied.delta, last=migration.down_sql is None)
         if outcome.verdict == "refused" and applied.mode == "transaction":
             delta, fine_steps, fine = self._fine(migration, delta.before)
             if fine is not None and fine.verdict != "refused":
@@ -95,7 +95,8 @@ class History:
             text, handwritten = self._handwritten(migration.down_sql, delta)
             if RANK[handwritten.verdict] > RANK[outcome.verdict]:
                 source, steps, outcome = "hand-written", text, handwritten
-        self.connection.execute("COMMIT")
+        if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            self.connection.execute("COMMIT")
         notes = self.observer.notes(delta)
         if handwritten is not None and handwritten.verdict == "refused":
             notes += (f"{migration.name}: its down.sql is not used: {handwritten.reason}",)
@@ -112,12 +113,12 @@ class History:
             outcome = Attempt("refused", f"{outcome.reason}; {script.ONE_TRANSACTION}")
         return [InverseStep(text, "script", "down.sql", frozenset())], outcome
 
-    def _net(self, delta: Delta) -> tuple[list[InverseStep], Attempt]:
+    def _net(self, delta: Delta, *, last: bool) -> tuple[list[InverseStep], Attempt]:
         try:
             steps = self.invert(delta)
         except CannotInvert as reason:
             return [], Attempt("refused", str(reason))
-        return steps, attempt(self.connection, self.observer, delta, [step.sql for step in steps])
+        return steps, attempt(self.connection, self.observer, delta, [step.sql for step in steps], last=last)
 
     def invert(self, delta: Delta) -> list[InverseStep]:
         """What undoes a delta just observed on this connection. Raises CannotInvert."""
