@@ -186,3 +186,12 @@ def test_the_model_is_what_a_full_read_finds(work: Workspace, sql: str, committe
     history.skip(migration("2", f"{sql}; CREATE INDEX CONCURRENTLY j ON w (id)" if committed else sql))
     assert history.observer.check() == []
     history.connection.close()
+
+
+def test_an_index_that_took_anothers_place_returns_with_its_view(work: Workspace) -> None:
+    history = History(work.fresh())
+    history.skip(migration("1", "CREATE TABLE t (id int, n int); CREATE MATERIALIZED VIEW m AS SELECT id FROM t; CREATE INDEX i ON m (id)"))
+    replaced = "CREATE MATERIALIZED VIEW x AS SELECT id, n FROM t; DROP MATERIALIZED VIEW m; ALTER MATERIALIZED VIEW x RENAME TO m;"
+    proof = history.prove(migration("2", f"{replaced} CREATE INDEX i ON m (id)"))
+    assert (proof.source, proof.outcome.verdict) == ("net", "exact")
+    history.connection.close()

@@ -160,8 +160,8 @@ def in_question(pending: Iterable[Key], delta: Delta) -> bool:
 
     What the migration created has no dependents but those it created too, and those of before that it changed to use it.
     """
-    if any(key in delta.before.objects or key not in delta.after.objects for key in pending):
-        return True
+    if any(key in delta.before.objects or key not in delta.after.objects for key in pending) or delta.dropped:
+        return True  # what was dropped may have twins among what was created, which stand there in its place
     changed = (o for key in delta.keys if key in delta.before.objects and (o := delta.after.get(key)) is not None)
     return any(o.kind in REBUILDABLE or o.facts.get("generated") for o in changed)
 
