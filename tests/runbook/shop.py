@@ -19,7 +19,7 @@ from typing import Any
 
 import psycopg
 
-from tests.support import deploy, write_project
+from tests.support import deploy, record, write_project
 from unmigrate.scratch.pool import Pool
 
 INIT = 'CREATE TABLE "Order" ("id" SERIAL PRIMARY KEY, "item" TEXT NOT NULL);\n'
@@ -57,13 +57,15 @@ class Shop:
     port: int
     hook: Hook
     state: Path
+    admin: str = ""
+    database: str = ""
 
     @property
     def environ(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "DATABASE_"))}
         return {
             **kept, "UNMIGRATE_STATE": str(self.state), "HOOK": self.hook.url, "PORT": str(self.port), "APP": str(APP), "PYTHON": sys.executable,
-            "ROOT": str(self.root), "PYTHONPATH": os.pathsep.join(sys.path), "NO_COLOR": "1",
+            "ROOT": str(self.root), "ADMIN": self.admin, "DATABASE": self.database, "URL": self.url, "PYTHONPATH": os.pathsep.join(sys.path), "NO_COLOR": "1",
         }  # fmt: skip
 
     def unmigrate(self, *words: str, kill: str = "", **extra: str) -> Said:
@@ -186,7 +188,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def shop(folder: Path, pool: Pool, *, toml: str = TOML, app: bool = True) -> Iterator[Shop]:
+def shop(folder: Path, pool: Pool, *, toml: str = TOML, app: bool = True, snapshot: bool = False) -> Iterator[Shop]:
     """Release v1, then v2 with the bad migration, deployed; three orders and a row of the new table."""
     from tests.oracle.conftest import _url
 
@@ -194,7 +196,7 @@ def shop(folder: Path, pool: Pool, *, toml: str = TOML, app: bool = True) -> Ite
     url = _url(pool.conninfo(database))
     root = write_project(folder / "shop", [("20240101000000_init", INIT)], SCHEMA + MODELS["v1"])
     with hook() as listening:
-        made = Shop(root, url, free_port(), listening, folder / "state")
+        made = Shop(root, url, free_port(), listening, folder / "state", pool.admin.info.dsn, database)
         (root / "bin").mkdir()
         (root / "bin" / "deploy").write_text(DEPLOY)
         (root / "bin" / "stop").write_text(STOP)
@@ -214,8 +216,9 @@ def shop(folder: Path, pool: Pool, *, toml: str = TOML, app: bool = True) -> Ite
         with pool.connect(database) as connection:
             deploy(connection, [("20240101000000_init", INIT)])
             connection.execute("insert into \"Order\" (item) values ('a'), ('b')")
-            from tests.support import record
-
+        if snapshot:
+            wait_for(lambda: pool.admin.execute(f'CREATE DATABASE "{database}_snap" TEMPLATE "{database}"'))
+        with pool.connect(database) as connection:
             connection.execute(BAD)
             record(connection, BAD_NAME, BAD)
             connection.execute("insert into \"Order\" (item, discount) values ('c', 5)")
@@ -226,7 +229,8 @@ def shop(folder: Path, pool: Pool, *, toml: str = TOML, app: bool = True) -> Ite
             yield made
         finally:
             made.stop()
-            pool.drop(database)
+            for name in (database, f"{database}_new", f"{database}_snap"):
+                pool.admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 def wait_for(ask: Any, seconds: float = 10.0) -> Any:

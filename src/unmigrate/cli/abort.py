@@ -10,10 +10,11 @@ from unmigrate.cli import options
 @click.command("abort", epilog="Example: unmigrate abort --yes")
 @click.argument("run", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--accept-loss", is_flag=True, help="Go back although rows written since are left behind.")
 @click.option("--url", help="The run's database URL, needed on another machine than where it began.")
 @click.option("--project", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Project folder. Default: here.")
 @options.json_option
-def command(run: str | None, yes: bool, url: str | None, project: Path, as_json: bool) -> int:
+def command(run: str | None, yes: bool, accept_loss: bool, url: str | None, project: Path, as_json: bool) -> int:
     """Take the safe way out of a run: what it did is undone, from the last step to the first.
 
     Refuses (exit 3), with nothing undone, where a step cannot be undone, and says what to do instead.
@@ -23,7 +24,7 @@ def command(run: str | None, yes: bool, url: str | None, project: Path, as_json:
     from unmigrate.runbook import runner
 
     last = session(project, run)
-    scene = scene_again(last, project, url, frozenset())
+    scene = scene_again(last, project, url, frozenset({"loss"} if accept_loss else ()))
     if not yes and not ask(f"Undo what run {last.spec.run} did on {last.spec.display}?"):
         raise click.Abort
     result = runner.abort(open_store(scene.config), scene, last)

@@ -17,6 +17,11 @@ def command() -> None:
 @command.command("rollback", epilog="Example: unmigrate run rollback 20250601120000_bad --tag v1.4.2 --yes")
 @planning.selection_options
 @click.option("--tag", help="The app version to go back to. Default: the newest tag that ships none of what is undone.")
+@click.option(
+    "--way", type=click.Choice(["reverse", "restore"]), default="reverse", help="Undo it, or restore a snapshot. Default: reverse."
+)
+@click.option("--snapshot", metavar="ID", help="For --way restore: which snapshot snapshot.restore_command restores.")
+@click.option("--database", metavar="URL", help="For --way restore: the new database, restored already.")
 @click.option("--maintenance", is_flag=True, help="Keep writers away although this way needs no downtime.")
 @click.option("--approve", multiple=True, metavar="STEP", help="Let a step go on that waits for a person (run.approve); or gate.")
 @click.option("--accept-loss", is_flag=True, help="Go on although something is lost; it is copied to the vault first.")
@@ -35,20 +40,41 @@ def rollback(name: str | None, last: int | None, to: str | None, as_json: bool, 
     """
     from unmigrate.runbook import runner
 
-    keys = ("tag", "maintenance", "approve", "accept_loss", "lock_timeout", "max_lock", "fill", "dry_run", "yes")
+    keys = (
+        "way",
+        "snapshot",
+        "database",
+        "tag",
+        "maintenance",
+        "approve",
+        "accept_loss",
+        "lock_timeout",
+        "max_lock",
+        "fill",
+        "dry_run",
+        "yes",
+    )
     flags = {k: rest.pop(k) for k in keys}
     at = options.where(rest)
     chosen: Chosen = decide(at, name, last, to, flags)
     scene = scene_of(chosen, frozenset(flags["approve"]), as_json=as_json)
     if flags["dry_run"]:
-        return _show(scene, as_json)
+        try:
+            return _show(scene, as_json)
+        finally:
+            scene.keep.discard()
     if not flags["yes"]:
         _show(scene, False)
-        if not ask(f"\nBegin run {scene.spec.run} on {scene.spec.display}?"):
+        agreed = False
+        try:
+            agreed = ask(f"\nBegin run {scene.spec.run} on {scene.spec.display}?")
+        finally:
+            if not agreed:
+                scene.keep.discard()
+        if not agreed:
             raise click.Abort
     store = open_store(scene.config)
     store.prepare()
-    scene.keep.put("source", chosen.url)
     result = runner.begin(store, scene, lambda step, shown: ask(f"Go on with {step.title}?\n  " + "\n  ".join(shown), refuse=False))
     return finish(scene, result, as_json=as_json)
 

@@ -24,44 +24,68 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A run that could begin. url: with its secrets."""
+    """A run that could begin. url: with its secrets; restored: of the database restored already, for the way "restore"."""
 
     spec: "Spec"
     config: Config
     url: str
+    restored: str | None = None
 
 
 def decide(at: options.Where, name: str | None, last: int | None, to: str | None, flags: dict[str, Any]) -> Chosen:
-    """Plans from the vault or made on scratch, and the tag that fits. Raises as rollback does."""
+    """The way, its plans from the vault or made on scratch, and the tag that fits. Raises as rollback does."""
     from unmigrate.cli.target import open_target
     from unmigrate.execute.rollback import inspect, pending
-    from unmigrate.runbook.model import Spec
-    from unmigrate.runbook.steps import names_for
 
     config = load(at.project)
     with open_target(at) as target:
         if waiting := pending(target.connection):
             message = f"operation {waiting[0].id} is not finished"
             raise RefusedError(message, code="unfinished", remedy="unmigrate rollback finishes it first")
+        if flags["way"] == "restore":
+            _refuse_restore(config, flags)
+            names = target.failed or target.applied[-planning.choose(target, name, last, to) :][::-1]
+            return Chosen(_spec(at, config, target, flags, tuple(names), ()), config, str(target.project.url), flags["database"])
         plans = _plans(at, target, name, last, to, flags)
         for plan in plans:
             if not plan.proved:
                 raise planning.unproved(plan)
         plans[0] = inspect(target.connection, plans[0])
-        names = tuple(n for plan in plans for n in plan.migrations)
-        keep = {state.name for state in target.states if state.state == "applied"} - set(names)
-        maintenance = bool(flags["maintenance"] or config.maintenance.always)
-        files = {"schema_file": _text(at.schema_file), "migrations": _text(at.migrations)}
-        tag = flags["tag"] or fitting_tag(config, target, keep)
-        spec = Spec(
-            run=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:4]}", project=str(at.project.resolve()), way="reverse", migrations=names,
-            display=target.url.display, schema=target.url.schema, steps=names_for(config, "reverse", maintenance=maintenance),
-            plans=tuple(plan.to_json() for plan in plans), tag=tag, approve=config.run.approve,
-            maintenance=maintenance, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"],
-            max_lock_seconds=flags["max_lock"], flags={"package": at.package, **files}, actor=actor(),
-            began=datetime.now(UTC).isoformat(timespec="seconds"),
-        )  # fmt: skip
-        return Chosen(spec, config, str(target.project.url))
+        names = [n for plan in plans for n in plan.migrations]
+        return Chosen(_spec(at, config, target, flags, tuple(names), tuple(p.to_json() for p in plans)), config, str(target.project.url))
+
+
+def _refuse_restore(config: Config, flags: dict[str, Any]) -> None:
+    """What the way by restoring needs must be there before anything begins."""
+    c = config.connection
+    if not (c.env_file or c.kubernetes or c.aws or c.command):
+        message = "unmigrate.toml does not say where the app's connection string stands"
+        raise UsageError(message, code="no-connection", remedy="write [connection.env_file], .kubernetes, .aws or .command")
+    if flags["database"] is None and config.snapshot.restore_command is None:
+        remedy = "give --database URL of what was restored, or write snapshot.restore_command"
+        raise UsageError("nobody restores the snapshot", code="no-restore", remedy=remedy)
+    if flags["database"] is None and flags["snapshot"] is None:
+        raise UsageError("which snapshot is to be restored?", code="no-snapshot", remedy="give --snapshot ID")
+
+
+def _spec(
+    at: options.Where, config: Config, target: Any, flags: dict[str, Any], names: tuple[str, ...], plans: tuple[dict[str, Any], ...]
+) -> "Spec":
+    from unmigrate.runbook.model import Spec
+    from unmigrate.runbook.steps import names_for
+
+    way = flags["way"]
+    keep = {state.name for state in target.states if state.state == "applied"} - set(names)
+    maintenance = bool(way == "restore" or flags["maintenance"] or config.maintenance.always)
+    files = {"schema_file": _text(at.schema_file), "migrations": _text(at.migrations)}
+    now = datetime.now(UTC)
+    return Spec(
+        run=f"{now:%Y%m%d-%H%M%S}-{uuid4().hex[:4]}", project=str(at.project.resolve()), way=way, migrations=names,
+        display=target.url.display, schema=target.url.schema, steps=names_for(config, way, maintenance=maintenance), plans=plans,
+        snapshot={"id": flags["snapshot"]} if flags["snapshot"] else None, tag=flags["tag"] or fitting_tag(config, target, keep),
+        approve=config.run.approve, maintenance=maintenance, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"],
+        max_lock_seconds=flags["max_lock"], flags={"package": at.package, **files}, actor=actor(), began=now.isoformat(timespec="seconds"),
+    )  # fmt: skip
 
 
 def _text(path: Path | None) -> str | None:
@@ -112,6 +136,8 @@ def scene_of(chosen: Chosen, allow: frozenset[str], *, as_json: bool = False) ->
     keep = Keep.of(chosen.spec.run, os.environ)
     if keep.get("source") is None and chosen.url:
         keep.put("source", chosen.url)
+    if chosen.restored:
+        keep.put("target", chosen.restored)
     return Scene(chosen.spec, chosen.config, keep, os.environ, say=render.say, allow=allow)
 
 

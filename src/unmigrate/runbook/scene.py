@@ -54,7 +54,8 @@ class Scene:
 
     def current_text(self) -> str:
         """The URL of the database that the app is to use: the source, or what was restored."""
-        return self.keep.get("target") or self.source_text() if self.spec.way == "restore" else self.source_text()
+        restored = self.keep.get("target") if self.spec.way == "restore" else None
+        return restored or self.source_text()
 
     def connect(self, text: str | None = None) -> psycopg.Connection[Any]:
         """A connection to the source (or to `text`) that may write although maintenance says read-only."""

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,10 @@ class Keep:
     def forget(self) -> None:
         """Take the private values away: the run is over."""
         self._file.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """The run never began: leave no trace of it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read(self) -> dict[str, str]:
         try:

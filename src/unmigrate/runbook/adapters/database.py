@@ -145,6 +145,22 @@ def written(earlier: dict[str, int], later: dict[str, int]) -> dict[str, int]:
     return {t: n - earlier[t] for t, n in later.items() if t in earlier and n > earlier[t]}
 
 
+def mark(connection: psycopg.Connection[Any]) -> Json:
+    """Where writing stands now, to be compared by `since`."""
+    return {"counters": counters(connection), "transaction": _next(connection)}
+
+
+def since(connection: psycopg.Connection[Any], earlier: Json, pause: Callable[[float], None]) -> dict[str, int]:
+    """Rows written by table since a mark. Where transactions took ids, sessions get the time to report what they wrote."""
+    until = time.monotonic() + _IDLE_REPORT
+    while True:
+        if moved := written(earlier["counters"], counters(connection)):
+            return moved
+        if _next(connection) == earlier["transaction"] or time.monotonic() > until:
+            return {}
+        pause(0.5)
+
+
 def watch(connection: psycopg.Connection[Any], quiet: float, wait: float, pause: Callable[[float], None]) -> Json:
     """Wait until nobody has written for `quiet` seconds. Raises RefusedError naming who or what still writes after `wait` seconds.
 
@@ -176,7 +192,12 @@ def watch(connection: psycopg.Connection[Any], quiet: float, wait: float, pause:
 def _evidence(how: str, now: dict[str, int], connection: psycopg.Connection[Any]) -> Json:
     row = connection.execute("select pg_current_wal_lsn()::text").fetchone()
     sessions = len(others(connection))
-    return {"said": [f"writers are gone: {how}; {sessions} other sessions"], "counters": now, "lsn": row[0] if row else ""}
+    return {
+        "said": [f"writers are gone: {how}; {sessions} other sessions"],
+        "counters": now,
+        "transaction": _next(connection),
+        "lsn": row[0] if row else "",
+    }
 
 
 def _next(connection: psycopg.Connection[Any]) -> int:

@@ -18,6 +18,7 @@ def names_for(config: Config, way: Way, *, maintenance: bool) -> tuple[str, ...]
     wanted = {
         "preflight": True, "flags": bool(config.flags), "announce-begin": bool(n.webhook_env or n.command),
         "maintenance-on": maintenance and able, "quiet": maintenance, "reverse": way == "reverse",
+        "snapshot": bool(config.snapshot.create_command), "restore": way == "restore",
         "connection": way == "restore" and bool(c.env_file or c.kubernetes or c.aws or c.command),
         "app": bool(a.deploy or a.checkout or a.kubernetes), "gate": True, "inside-checks": True,
         "maintenance-off": maintenance and able, "outside-checks": bool(config.checks.http),
@@ -27,9 +28,10 @@ def names_for(config: Config, way: Way, *, maintenance: bool) -> tuple[str, ...]
 
 
 def _all() -> list[Step]:
-    from unmigrate.runbook.steps import announce, app, checks, connection, maintenance, preflight, report, reverse
+    from unmigrate.runbook.steps import announce, app, checks, connection, maintenance, preflight, report, restore, reverse
 
     return [
-        preflight.STEP, announce.FLAGS, announce.BEGIN, maintenance.ON, maintenance.QUIET, reverse.STEP, connection.STEP, app.STEP,
+        preflight.STEP, announce.FLAGS, announce.BEGIN, maintenance.ON, maintenance.QUIET, restore.PROTECT, reverse.STEP, restore.STEP,
+        connection.STEP, app.STEP,
         app.GATE, checks.INSIDE, maintenance.OFF, checks.OUTSIDE, announce.END, report.STEP,
     ]  # fmt: skip

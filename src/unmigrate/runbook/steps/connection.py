@@ -4,9 +4,9 @@ from typing import Any, Protocol
 
 from unmigrate.config import Config
 from unmigrate.errors import RefusedError
-from unmigrate.runbook.adapters import command, env_file
+from unmigrate.runbook.adapters import command, database, env_file
 from unmigrate.runbook.model import Json, Step
-from unmigrate.runbook.scene import Scene
+from unmigrate.runbook.scene import Scene, closing_connection
 from unmigrate.runbook.steps import maintenance
 
 
@@ -94,6 +94,19 @@ def _undo(scene: Scene, prepared: Json) -> Json:
     return _put(scene, [text for text in old if text is not None], "the old value again", "back")
 
 
+def _objection(scene: Scene, prepared: Json) -> None:
+    """Going back to the old database leaves behind what people wrote to the restored one since maintenance was lifted."""
+    before = scene.prepared("maintenance-off")
+    if "counters" not in before or "loss" in scene.allow:
+        return
+    with closing_connection(scene, scene.current_text()) as there:
+        since = database.since(there, before, scene.pause)
+    if since:
+        named = ", ".join(f"{table} ({rows} rows)" for table, rows in sorted(since.items())[:8])
+        message = f"rows were written to the restored database since: {named}; the old one does not have them"
+        raise RefusedError(message, code="written-since", remedy="carry them over first, or add --accept-loss; unmigrate resume goes on")
+
+
 def _put(scene: Scene, texts: list[str], what: str, mark: str) -> Json:
     said = []
     for place, text in zip(places(scene), texts, strict=True):
@@ -113,4 +126,14 @@ def _shown(scene: Scene) -> list[str]:
     return [line for place in places(scene) for line in place.shown] + ([after] if after else [])
 
 
-STEP = Step("connection", "connection string", _shown, _apply, prepare=_prepare, undo=_undo, shown_undo=lambda s, _: _shown(s), tries=3)
+STEP = Step(
+    "connection",
+    "connection string",
+    _shown,
+    _apply,
+    prepare=_prepare,
+    undo=_undo,
+    objection=_objection,
+    shown_undo=lambda s, _: _shown(s),
+    tries=3,
+)

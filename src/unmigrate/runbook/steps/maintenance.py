@@ -64,6 +64,39 @@ def _lift(scene: Scene, prepared: Json) -> Json:
     return {"said": said}
 
 
+def _off(scene: Scene, prepared: Json) -> Json:
+    """After a restore the old database stays closed: whoever still has its connection string must not write where it is lost."""
+    stood = dict(scene.prepared("maintenance-on"))
+    if scene.spec.way != "restore" or "database" not in stood:
+        return _lift(scene, stood)
+    said = []
+    if any(r.step == "maintenance-off" and r.phase == "undo" for r in scene.tale):  # the restored one was closed as well
+        with closing_connection(scene, scene.current_text()) as connection:
+            said += database.leave(connection, prepared["database"])
+    del stood["database"]
+    return {"said": [*said, *_lift(scene, stood)["said"], f"{scene.spec.display} stays closed to writers"]}
+
+
+def _before_off(scene: Scene) -> Json:
+    """Of the restored database: what was written so far (more are people's rows), and its settings, to come back to."""
+    if scene.spec.way != "restore":
+        return {}
+    if first := scene.prepared("maintenance-off"):
+        return first
+    config = scene.config.maintenance.database
+    with closing_connection(scene, scene.current_text()) as connection:
+        return {**database.mark(connection), **({"database": database.before(connection, config)} if config else {})}
+
+
+def _on_again(scene: Scene, prepared: Json) -> Json:
+    """Maintenance as before; after a restore also at the restored database, which people use by now."""
+    done = _apply(scene, scene.prepared("maintenance-on"))
+    if "database" not in prepared:
+        return done
+    with closing_connection(scene, scene.current_text()) as connection:
+        return {"said": [*done["said"], *database.enter(connection, prepared["database"], scene.left)]}
+
+
 def _command(scene: Scene, text: str) -> list[str]:
     extra = {"UNMIGRATE_RUN": scene.spec.run, "UNMIGRATE_STEP": "maintenance"}
     out = command.run(text, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra=extra)
@@ -114,12 +147,12 @@ def _quiet(scene: Scene, prepared: Json) -> Json:
 
 
 def refuse_writes(scene: Scene) -> None:
-    """Raises FailedError where rows were written to the source since writers were seen to be gone, other than by this run."""
-    seen = scene.evidence("quiet").get("counters")
-    if seen is None:
+    """Raises FailedError where rows were written to the source since writers were seen to be gone."""
+    seen = scene.evidence("quiet")
+    if not seen:
         return
     with closing_connection(scene, scene.source_text()) as connection:
-        moved = database.written(seen, database.counters(connection))
+        moved = database.since(connection, seen, scene.pause)
     if moved:
         tables = ", ".join(f"{table} ({count} rows)" for table, count in sorted(moved.items())[:5])
         message = f"somebody wrote although maintenance is on: {tables}"
@@ -133,6 +166,6 @@ QUIET = Step(
     _quiet,
 )  # fmt: skip
 OFF = Step(
-    "maintenance-off", "maintenance off", _shown_off, lambda scene, _: _lift(scene, scene.prepared("maintenance-on")),
-    undo=lambda scene, _: _apply(scene, scene.prepared("maintenance-on")), shown_undo=lambda scene, _: _shown(scene), tries=3,
+    "maintenance-off", "maintenance off", _shown_off, _off, prepare=_before_off,
+    undo=_on_again, shown_undo=lambda scene, _: _shown(scene), tries=3,
 )  # fmt: skip
