@@ -217,7 +217,7 @@ def _prepare(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, ope
     if not steps:
         return
     with _asking(), connection.transaction():
-        vault.open_operation(connection, operation, "rollback", plan.to_json(), state="preparing", consent=asked.limits.accept_loss)
+        vault.open_operation(connection, operation, plan.kind, plan.to_json(), state="preparing", consent=asked.limits.accept_loss)
         vault.journal(connection, operation, steps, done=False)
     asked.on_step("preparation journalled")
     finish.run_phase(
