@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import psycopg
 
-from unmigrate.catalog.sqltext import ident
+from unmigrate.catalog import prepared
+from unmigrate.catalog.sqltext import ident, literal
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
 from unmigrate.prove.history import SchemaProof
@@ -28,9 +29,15 @@ select format('%I.%I', n.nspname, c.relname), c.oid::int8,
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and n.nspname !~ '^(pg_|information_schema$|unmigrate)' and c.relname <> '_prisma_migrations'"""
 
+NAMED = f"{TABLES} and format('%I.%I', n.nspname, c.relname) = any ($1)"
+
+# The view pg_stat_xact_user_tables would say the same, and read every index for it.
 WRITTEN = """
-select relid::int8, format('%I.%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del from pg_stat_xact_user_tables
-where n_tup_ins + n_tup_upd + n_tup_del > 0 and relname <> '_prisma_migrations' and schemaname !~ '^unmigrate'"""
+select c.oid::int8, format('%I.%I', n.nspname, c.relname), w.count
+from pg_class c join pg_namespace n on n.oid = c.relnamespace cross join lateral (select pg_stat_get_xact_tuples_inserted(c.oid)
+  + pg_stat_get_xact_tuples_updated(c.oid) + pg_stat_get_xact_tuples_deleted(c.oid) as count offset 0) w
+where c.oid >= 16384 and c.relkind in ('r', 'p', 'm') and w.count > 0 and c.relname <> '_prisma_migrations'
+  and n.nspname !~ '^(pg_|information_schema$|unmigrate)'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +68,11 @@ class RowsHistory:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
+        connection.execute("SET plan_cache_mode = force_generic_plan")
         self._stopped = ""
         self._empty: dict[str, str] = {}
-        self._base: dict[int, tuple[str, int]] = {}
+        self._base: dict[int, tuple[str, int]] = {}  # rows written when the migration began, and when it had run
+        self._now: dict[int, tuple[str, int]] = {}
 
     def begin(self) -> None:
         """Fill the tables of a database whose history was replayed without rows."""
@@ -93,7 +102,7 @@ class RowsHistory:
         if text is None:
             self.connection.execute("BEGIN")
         written = (
-            {name for oid, (name, count) in self._counters().items() if count != self._base.get(oid, ("", 0))[1]} - concerned
+            {name for oid, (name, count) in self._now.items() if count != self._base.get(oid, ("", 0))[1]} - concerned
             if text is not None
             else set()
         )
@@ -161,9 +170,8 @@ class RowsHistory:
 
     def _run(self, sql: str, text: str | None) -> None:
         if text is not None:
-            self.connection.execute("BEGIN")
-            self._base = self._counters()
-            self.connection.execute(text)
+            self._base = self._counters("BEGIN")
+            self._now = self._counters(text)
             return
         try:
             self.connection.execute(sql)
@@ -171,12 +179,13 @@ class RowsHistory:
             for statement in script.split(sql):
                 self.connection.execute(statement.text)
 
-    def _counters(self) -> dict[int, tuple[str, int]]:
-        """Name and rows written per table, by this backend, not yet reported: earlier transactions may be among them.
+    def _counters(self, sql: str) -> dict[int, tuple[str, int]]:
+        """Run `sql`; then name and rows written per table, by this backend, not yet reported: earlier transactions may be among them.
 
         By oid: what earlier ones wrote to a table that is renamed now is not the migration's.
         """
-        return {oid: (name, int(count)) for oid, name, count in self.connection.execute(WRITTEN)}
+        (rows,) = prepared.run(self.connection, [prepared.Call(WRITTEN)], enter=sql)
+        return {oid: (name, int(count)) for oid, name, count in rows}
 
     def _down(
         self, proof: SchemaProof, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]
@@ -185,9 +194,7 @@ class RowsHistory:
         self.connection.execute("SAVEPOINT unmigrate_rows")
         blocked, changed = "", []
         try:
-            for sql in proof.statements:
-                self.connection.execute(sql)
-            self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            self.connection.execute(";\n".join([*proof.statements, "SET CONSTRAINTS ALL IMMEDIATE"]))
             changed = self._changed(before, content, lost)
         except psycopg.Error as error:
             blocked = _message(error)
@@ -214,9 +221,13 @@ class RowsHistory:
         return changed
 
     def _tables(self, names: Iterable[str] | None) -> dict[str, _Table]:
-        wanted = set(names) if names is not None else None
-        rows = self.connection.execute(TABLES).fetchall()
-        return {name: _Table(oid, tuple(columns)) for name, oid, columns in rows if wanted is None or name in wanted}
+        wanted = sorted(names) if names is not None else None
+        if wanted == []:
+            return {}
+        array = f"ARRAY[{', '.join(map(literal, wanted or ()))}]"
+        call = prepared.Call(TABLES) if wanted is None else prepared.Call(NAMED, "text[]", array)
+        (rows,) = prepared.run(self.connection, [call])
+        return {name: _Table(oid, tuple(columns)) for name, oid, columns in rows}
 
     def _contents(self, tables: dict[str, _Table]) -> dict[str, TableContents]:
         if not tables:
