@@ -53,7 +53,7 @@ def _asked(ask: Any, config: Aws) -> Any:
     except ImportError as error:
         raise EnvironmentProblem("boto3 is not installed", code="no-boto3", remedy="pip install 'unmigrate[aws]'") from error
     try:
-        return ask(boto3.client("secretsmanager", region_name=config.region))
+        return ask(boto3.session.Session(region_name=config.region).client("secretsmanager"))
     except ClientError as error:
         reason = error.response.get("Error", {}).get("Code", "ClientError")
         message = f"Secrets Manager refuses {config.secret_id}: {reason}"

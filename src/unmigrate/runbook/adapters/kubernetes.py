@@ -50,7 +50,7 @@ class Cluster:
             remedy = "set KUBECONFIG, or correct context in unmigrate.toml"
             raise EnvironmentProblem(f"no access to a cluster: {error}", code="kubeconfig", remedy=remedy) from error
 
-    def call(self, method: str, path: str, body: Any = None, kind: str = _MERGE, *, missing: Any = None, hush: bool = False) -> Any:
+    def call(self, method: str, path: str, body: Any = None, kind: str = _MERGE, *, missing: Any = None) -> Any:
         """The answer as JSON. missing: given back for 404, else that is an EnvironmentProblem too."""
         from kubernetes.client.exceptions import ApiException
 
