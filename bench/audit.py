@@ -2,6 +2,7 @@
 
 import os
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -15,6 +16,8 @@ from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import Pool
 from unmigrate.scratch.server import open_server
 from unmigrate.sql.extensions import wanted_extensions
+
+ROUNDS = 3
 
 
 def generated(folder: Path, count: int = 300) -> Path:
@@ -54,16 +57,22 @@ def plain(work: Workspace, migrations: tuple[Migration, ...]) -> float:
 
 
 def measure(folder: Path, schema: str) -> tuple[int, float, float, float, float]:
-    """(migrations, plain, schema, rows, second run) in seconds for one history."""
+    """(migrations, plain, schema, rows, second run) for one history, in seconds: medians of rounds in which all take turns."""
     migrations = read_migrations(folder)
     needed = wanted_extensions(m.sql for m in migrations)
     with open_server(None, extensions=needed, environ=os.environ, persistent=True) as server, Pool(server) as pool:
         work = Workspace(pool, schema)
         reached = sum(e.report["schema"]["source"] is not None for e in audit(work, migrations, rows=False))
         migrations = migrations[:reached]
-        replay = plain(work, migrations)
-        schema_seconds = timed(lambda: list(audit(work, migrations, rows=False)))
-        rows_seconds = timed(lambda: list(audit(work, migrations, rows=True)))
+        rounds = [
+            (
+                plain(work, migrations),
+                timed(lambda: list(audit(work, migrations, rows=False))),
+                timed(lambda: list(audit(work, migrations, rows=True))),
+            )
+            for _ in range(ROUNDS)
+        ]
+        replay, schema_seconds, rows_seconds = (statistics.median(times) for times in zip(*rounds, strict=True))
         list(audit(work, migrations[:-1], rows=True, cache=AuditCache(work, migrations[:-1], rows=True)))
         again = timed(lambda: list(audit(work, migrations, rows=True, cache=AuditCache(work, migrations, rows=True))))
     return reached, replay, schema_seconds, rows_seconds, again
@@ -77,7 +86,8 @@ def main() -> None:
     print(f"{'history':50} {'migr.':>6} {'plain s':>8} {'schema':>8} {'rows':>8} {'one more s':>11}")
     for name, count, replay, schema, with_rows, again in rows:
         print(f"{name:50} {count:6} {replay:8.2f} {schema / replay:7.1f}x {with_rows / replay:7.1f}x {again:11.2f}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    own, other = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(f"peak memory {own:.0f} MB, of the largest other process {other:.0f} MB")
 
 
 if __name__ == "__main__":

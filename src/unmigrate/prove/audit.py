@@ -10,6 +10,7 @@ from unmigrate.inverse.replay import ReplayError
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.cache import AuditCache
 from unmigrate.prove.history import History, SchemaProof
+from unmigrate.prove.later import Later, cut
 from unmigrate.prove.rows import DataProof, RowsHistory
 from unmigrate.prove.witness import DumpWitness
 from unmigrate.prove.workspace import Workspace
@@ -31,6 +32,7 @@ def audit(
 ) -> Iterator[Entry]:
     """Prove every migration, in order. With rows, the data half follows the schema half on a database of its own.
 
+    A long history's schema half is proved by two processes, each on a database of its own; with rows, the two halves share the work.
     With a cache, what an earlier run proved of the same beginning is taken from there. A witness must see the whole history: no cache then.
     """
     known = cache.load() if cache else []
@@ -41,15 +43,36 @@ def audit(
         return
     history = History(cache.database("schema", len(entries)) if cache else work.fresh())
     data = RowsHistory(cache.database("rows", len(entries)) if cache else work.fresh()) if rows else None
-    for proof, shown in _proofs(history, data, rest):
-        entries.append(_entry(*(witness.look(proof) if witness else (proof, False)), shown))
-        yield entries[-1]
-    if history.stopped:
-        yield from _unreached(history.stopped, migrations[len(entries) :])
-    elif cache:
-        cache.store(
-            [{"name": e.name, "report": e.report, "down": e.down} for e in entries], history.connection, data.connection if data else None
-        )
+    here = cut(rest) if not (rows or entries or witness) else len(rest)
+    later = Later(work, rest[:here], rest[here:]) if here < len(rest) else None
+    try:
+        for proof, shown in _proofs(history, data, rest[:here]):
+            entries.append(entry(*(witness.look(proof) if witness else (proof, False)), shown))
+            yield entries[-1]
+        if later and not history.stopped:
+            for one in _rest(later, history, rest[here:]):
+                entries.append(one)
+                yield one
+        if stopped := history.stopped or (later and later.stopped):
+            yield from _unreached(stopped, migrations[len(entries) :])
+        elif cache:
+            schema = later.connection() if later and later.finished else history.connection
+            cache.store([{"name": e.name, "report": e.report, "down": e.down} for e in entries], schema, data.connection if data else None)
+    finally:
+        if later:
+            later.close()
+
+
+def _rest(later: Later, history: History, migrations: Sequence[Migration]) -> Iterator[Entry]:
+    """What the other process proves; where it ends early, we go on from there."""
+    count = 0
+    for one in later.entries():
+        count += 1
+        yield one
+    if not later.finished:
+        for migration in migrations[:count]:
+            history.skip(migration)
+        yield from (entry(proof) for proof in history.prove_all(migrations[count:]))
 
 
 def _proofs(history: History, data: RowsHistory | None, migrations: Sequence[Migration]) -> Proofs:
@@ -74,7 +97,8 @@ def _proofs(history: History, data: RowsHistory | None, migrations: Sequence[Mig
         yield item, data.prove(item)
 
 
-def _entry(proof: SchemaProof, dumped: bool, data: DataProof | None) -> Entry:
+def entry(proof: SchemaProof, dumped: bool = False, data: DataProof | None = None) -> Entry:
+    """What the audit says of one migration."""
     outcome = proof.outcome
     plain: dict[str, Any] = {"verdict": "unknown", "lost": []}
     if data is not None:

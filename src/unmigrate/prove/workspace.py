@@ -58,10 +58,12 @@ class Workspace:
         try:
             if first and self.schema != "public":
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(self.schema)}")
-            connection.execute(f"SET search_path TO {ident(self.schema)}")
+            for text in self.on_connecting()[: 1 if first else None]:
+                connection.execute(text)
             if first:
                 connection.execute(LEDGER)
-            self._set_up(connection, first=first)
+            if first and self.setup:
+                connection.execute(self.setup)
         except psycopg.Error as error:
             message = f"the set-up fails on scratch: {error.diag.message_primary or error}"
             remedy = "it asks for a superuser: --trusted, if you would run it on this machine anyway"
@@ -69,13 +71,10 @@ class Workspace:
             raise UsageError(message, code="setup", remedy=remedy if denied else "check the file given with --setup") from error
         return connection
 
-    def _set_up(self, connection: psycopg.Connection[Any], *, first: bool) -> None:
-        if first and self.setup:
-            connection.execute(self.setup)
-            return
+    def on_connecting(self) -> tuple[str, ...]:
+        """What every connection to a database that was prepared runs first."""
         try:
             settings = [s.text for s in script.split(self.setup) if s.node == "VariableSetStmt"]
         except script.ScriptError:
             settings = []
-        for text in settings:
-            connection.execute(text)
+        return (f"SET search_path TO {ident(self.schema)}", *settings)

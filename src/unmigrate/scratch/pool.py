@@ -257,12 +257,12 @@ class Pool:
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """As the migration role. Text on extensions that need a superuser is replaced on its way (see sandbox.py)."""
-        connection = ScratchConnection.connect(
-            self.conninfo(database), autocommit=True, prepare_threshold=None, cursor_factory=ScratchCursor
-        )
-        connection.helped = self.is_superuser and not self.trusted
-        connection.made_roles = self._made_roles
-        return connection
+        return connect_migrations(self.conninfo(database), self._made_roles, helped=self.helped)
+
+    @property
+    def helped(self) -> bool:
+        """Whether extensions that need a superuser are created by our functions."""
+        return self.is_superuser and not self.trusted
 
     def connect_superuser(self, database: str) -> psycopg.Connection[Any]:
         """As the server's superuser, searching pg_catalog alone. For reading catalogs; never for running what migrations wrote."""
@@ -321,3 +321,10 @@ class Pool:
         if not self.server.own:
             self._databases[name] = None
         return True
+
+
+def connect_migrations(conninfo: str, made_roles: MadeRoles, *, helped: bool) -> ScratchConnection:
+    """A connection to run migrations on; see Pool.connect."""
+    connection = ScratchConnection.connect(conninfo, autocommit=True, prepare_threshold=None, cursor_factory=ScratchCursor)
+    connection.helped, connection.made_roles = helped, made_roles
+    return connection

@@ -13,6 +13,11 @@ _MENTION = re.compile(r"\bcreate\s+(?:role|user|group)\b", re.IGNORECASE)
 _THERE = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = ANY (%s)"
 
 
+def makes_roles(sql: str) -> bool:
+    """Whether the text may create roles (words only)."""
+    return bool(_MENTION.search(sql))
+
+
 class MadeRoles:
     """Which database's replay made which role; of one pool."""
 
