@@ -134,9 +134,10 @@ class Observer:
         changed: set[Key] = set()
         for key in self._vanished(touched):
             changed |= self._forget(key)
-        changed |= self._read(*self._wanted(touched))
-        if others := self._more_columns(before, changed):
-            changed |= self._read({}, {(table.key.oid, 0) for table in others})
+        wanted, columns = self._wanted(touched)
+        changed |= self._read(wanted, columns)
+        if others := self._more_columns(before, changed) - columns:
+            changed |= self._read({}, others)
         if renamed := self._renamed(before, changed):
             changed |= self._propagate(renamed, before)
         return Delta(before, self.catalog, frozenset(changed))
@@ -158,6 +159,9 @@ class Observer:
         for tag in rows.keys() & KINDS.keys() - {"column"}:
             wanted[tag] |= {oid for oid, _ in rows[tag]}
         columns = set(rows.get("column", ()))
+        appeared = {oid for oid, _ in rows.get("table", ())} & {oid for oid, _ in columns}
+        appeared = {oid for oid in appeared if Key("pg_class", oid) not in self.catalog.objects}
+        columns = {(oid, sub) for oid, sub in columns if oid not in appeared} | {(oid, 0) for oid in appeared}
         backed = rows.get("backed constraint", set())
         wanted["constraint"] |= {oid for oid, _ in backed}
         # An index behind a constraint is no object of its own: read only where it was one before.
@@ -184,10 +188,10 @@ class Observer:
                 columns |= {(o.key.oid, o.key.sub)} if o.kind == "column" else set()
                 wanted[o.kind] |= {o.key.oid} if o.kind != "column" else set()
 
-    def _more_columns(self, before: Catalog, changed: set[Key]) -> list[Object]:
-        """Tables that appeared, or got another owner: facts of all their columns may differ. (Other names are propagated.)"""
+    def _more_columns(self, before: Catalog, changed: set[Key]) -> set[tuple[int, int]]:
+        """Of tables that appeared, or got another owner: facts of all their columns may differ. (Other names are propagated.)"""
         tables = [o for key in changed if (o := self.catalog.objects.get(key)) is not None and o.kind == "table"]
-        return [o for o in tables if (old := before.get(o.key)) is None or old.facts["owner_role"] != o.facts["owner_role"]]
+        return {(o.key.oid, 0) for o in tables if (old := before.get(o.key)) is None or old.facts["owner_role"] != o.facts["owner_role"]}
 
     def _read(self, wanted: dict[str, set[int]], columns: set[tuple[int, int]]) -> set[Key]:
         """Replace what is wanted by what is there now; what is not there any more goes. Returns what changed.

@@ -21,13 +21,25 @@ from unmigrate.catalog.sqltext import LOOK_AGAIN, lean
 ENTER = prepared.Call("select set_config('unmigrate.path', current_setting('search_path'), true), set_config('search_path', '', true)")
 LEAVE = prepared.Call("select set_config('search_path', current_setting('unmigrate.path'), true)")
 ANY = "{oid} = any ($1)"
+# A few objects by key: the catalogs have no statistics, and the planner would rather hash them whole.
+ENTER_BY_KEY = prepared.Call(
+    "select set_config('unmigrate.path', current_setting('search_path'), true), set_config('search_path', '', true), "
+    "set_config('unmigrate.hash', current_setting('enable_hashjoin'), true), set_config('enable_hashjoin', 'off', true), "
+    "set_config('unmigrate.scan', current_setting('enable_seqscan'), true), set_config('enable_seqscan', 'off', true)"
+)
+LEAVE_BY_KEY = prepared.Call(
+    "select set_config('search_path', current_setting('unmigrate.path'), true), "
+    "set_config('enable_hashjoin', current_setting('unmigrate.hash'), true), "
+    "set_config('enable_seqscan', current_setting('unmigrate.scan'), true)"
+)
+OF_ONE_TABLE = "{oid} = any ($1) and a.attnum = any ($2)"
 PAIRS = "(a.attrelid, a.attnum) in (select * from unnest($1, $2))"
 
 
 def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
     """The whole catalog of the connected database. Needs no privilege beyond connecting."""
     calls = [prepared.Call(_query(kind.name, "true", connection.info.server_version, True)) for kind in KINDS.values()]
-    results = zip(KINDS.values(), _run(connection, calls), strict=True)
+    results = zip(KINDS.values(), prepared.run(connection, calls, around=(ENTER, LEAVE)), strict=True)
     return Catalog.of(_object(kind, row) for kind, rows in results for row in rows)
 
 
@@ -49,30 +61,31 @@ def read_objects(
     if whole:
         calls.append((KINDS["column"], ANY, ([*whole],)))
     if single := [pair for pair in columns if pair[0] not in whole]:
-        calls.append((KINDS["column"], PAIRS, tuple(map(list, zip(*single, strict=True)))))
+        tables, numbers = map(list, zip(*single, strict=True))
+        calls.append((KINDS["column"], PAIRS if len({*tables}) > 1 else OF_ONE_TABLE, (tables, numbers)))
     if not calls:
         return []
     # What most objects have not (grants) is left out at first: setting up for it takes longer than reading all the rest.
     found = []
     again = []
-    for call, rows in zip(calls, _run(connection, [_call(*call, version, rare=False) for call in calls]), strict=True):
+    for call, rows in zip(calls, _by_key(connection, [_call(*call, version, rare=False) for call in calls]), strict=True):
         if any(LOOK_AGAIN in row[6] or LOOK_AGAIN in row[7] for row in rows):
             again.append(call)
         else:
             found += [_object(call[0], row) for row in rows]
     if again:
-        for call, rows in zip(again, _run(connection, [_call(*call, version, rare=True) for call in again]), strict=True):
+        for call, rows in zip(again, _by_key(connection, [_call(*call, version, rare=True) for call in again]), strict=True):
             found += [_object(call[0], row) for row in rows]
     return found
 
 
 def _call(kind: Kind, where: str, arguments: tuple[list[int], ...], version: int, *, rare: bool) -> prepared.Call:
-    condition, types = where.replace("{oid}", kind.oid), "oid[], int2[]" if where == PAIRS else "oid[]"
+    condition, types = where.replace("{oid}", kind.oid), "oid[]" if where == ANY else "oid[], int2[]"
     return prepared.Call(_query(kind.name, condition, version, rare), types, ", ".join(map(prepared.array, arguments)))
 
 
-def _run(connection: psycopg.Connection[Any], calls: list[prepared.Call]) -> list[list[Any]]:
-    return prepared.run(connection, calls, around=(ENTER, LEAVE))
+def _by_key(connection: psycopg.Connection[Any], calls: list[prepared.Call]) -> list[list[Any]]:
+    return prepared.run(connection, calls, around=(ENTER_BY_KEY, LEAVE_BY_KEY))
 
 
 @lru_cache(maxsize=256)

@@ -46,8 +46,11 @@ def _rows(tag: str, catalog: str, condition: str = "true", report: str = "oid") 
 def _told_by_relation(oids: str) -> str:
     """Rows of these relations also speak of a constraint (with the index behind it), a partitioned index, an identity column."""
     return f"""
-select 'backed constraint', k.oid::int8, k.conindid::int8 from pg_constraint k where k.contype in ('p', 'u', 'x')
-  and k.conindid in ({oids} union select inhparent from pg_inherits where inhrelid in ({oids}))
+select 'backed constraint', k.oid::int8, k.conindid::int8
+from ({oids} union select inhparent from pg_inherits where inhrelid in ({oids}) offset 0) b (oid)
+cross join lateral (select indrelid from pg_index where indexrelid = b.oid offset 0) i
+cross join lateral (select oid, conindid from pg_constraint where conrelid = i.indrelid and conindid = b.oid and contype in ('p', 'u', 'x')
+  offset 0) k
 union all select 'index', inhparent::int8, 0 from pg_inherits where inhrelid in ({oids})
 union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d where d.classid = 'pg_class'::regclass
   and d.objid in ({oids}) and d.refclassid = 'pg_class'::regclass and d.deptype = 'i'"""
@@ -72,7 +75,8 @@ union all select 'behind', conindid::int8, 0 from t where contype in ('p', 'u', 
 
 _INDEX = f"""
 select case when k.oid is null then 'index' else 'constraint' end, coalesce(k.oid, indexrelid)::int8, 0
-from (select indexrelid from pg_index where {_MINE} offset 0) i left join pg_constraint k on k.conindid = indexrelid and k.contype in ('p', 'u', 'x')"""
+from (select indexrelid, indrelid from pg_index where {_MINE} offset 0) i left join lateral (
+  select oid from pg_constraint where conrelid = i.indrelid and conindid = i.indexrelid and contype in ('p', 'u', 'x') offset 0) k on true"""
 
 _SEQUENCE = f"""
 with t as materialized (select seqrelid oid from pg_sequence where {_MINE})

@@ -22,7 +22,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), 'pg_class', i.indrelid, 
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_index i on i.indexrelid = c.oid
 join pg_class t on t.oid = i.indrelid join pg_namespace tn on tn.oid = t.relnamespace
 where c.relkind in ('i', 'I') and t.relname <> '{LEDGER_TABLE}' and {user_schema()} and {not_member("pg_class", "i.indrelid")}
-  and not exists (select from pg_constraint k where k.conindid = c.oid and k.contype in ('p', 'u', 'x'))
+  and not exists (select from pg_constraint k where k.conrelid = i.indrelid and k.conindid = c.oid and k.contype in ('p', 'u', 'x'))
   and not exists (select from pg_inherits h where h.inhrelid = c.oid) and {{where}}"""
 
 
