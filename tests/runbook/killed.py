@@ -1,6 +1,6 @@
 """The command line, ended by SIGKILL at a boundary: python -m tests.runbook.killed "reverse: committed" run rollback …
 
-"list" in place of a boundary writes every boundary to $BOUNDARIES instead.
+"list" in place of a boundary writes every boundary to $BOUNDARIES instead; "broken" lets the flow itself fail after two steps.
 """
 
 import os
@@ -28,7 +28,23 @@ def _trace(wanted: str):  # type: ignore[no-untyped-def]
     return trace
 
 
+def _break() -> None:
+    from unmigrate.runbook import flow
+
+    missing, met = flow._missing, []
+
+    def broken(step, tale):  # type: ignore[no-untyped-def]
+        met.append(step)
+        if len(met) > 3:
+            raise KeyError("a bug")
+        return missing(step, tale)
+
+    flow._missing = broken
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "broken":
+        _break()
     made = run_common.scene_of
 
     def scene_of(*args, **kwargs):  # type: ignore[no-untyped-def]

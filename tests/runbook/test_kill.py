@@ -157,3 +157,15 @@ def test_two_at_once(made: Shop) -> None:
         first.communicate()
         assert first.returncode == 0
     assert lines(made, "flags.log") == ["off"]
+
+
+@pytest.mark.parametrize("way", ["resume", "abort"])
+def test_a_bug_in_the_flow_is_told_and_survived(made: Shop, way: str) -> None:
+    said = made.unmigrate("run", "rollback", "--yes", "--maintenance", "--accept-loss", kill="broken")
+    assert said.exit_code == 6, said.text
+    assert "a bug" in said.text
+    assert "Traceback" not in said.text
+    said = made.unmigrate(*(["resume"] if way == "resume" else ["abort", "--yes"]))
+    assert said.exit_code == 0, said.text
+    assert len(made.told()) == 2
+    assert made.ledger() == (["20240101000000_init"] if way == "resume" else ["20240101000000_init", BAD_NAME])

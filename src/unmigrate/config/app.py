@@ -9,13 +9,15 @@ from unmigrate.config.maintenance import workload_problems
 
 @dataclass(frozen=True, slots=True)
 class Kubernetes:
-    """image: with {tag} in it, set on `container` of every workload; without it, rollout undo. wait: until the rollout is done."""
+    """image: with {tag} in it, set on `container` of every workload; without it, rollout undo. An Argo CD application that would put the
+    bad version back is paused, and stays so."""
 
     workloads: tuple[str, ...]
     namespace: str = "default"
     context: str | None = None
     image: str | None = None
     container: str | None = None
+    argocd_namespace: str = "argocd"
 
     def problems(self) -> Iterator[tuple[str, str, str]]:
         yield from workload_problems("workloads", self.workloads)

@@ -13,19 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmigrate.errors import EnvironmentProblem
+from unmigrate.errors import EnvironmentProblem, PartialError
 from unmigrate.runbook.model import Direction, Json, Record, Result, Spec
 
 Durable = Callable[[str, Callable[[], Json]], Json]
 Play = Callable[[Spec, list[Record], Direction, Durable], Result]
 _PREFIX = "unmigrate."
+_BROKEN = "__broken__"
 _play: Play | None = None
 _workflow: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session as it is recorded. result: None while it was not ended: it runs, or was killed."""
+    """One session as it is recorded. result: None while it was not ended: it runs, or was killed; broken: it ended without one."""
 
     number: int
     spec: Spec
@@ -33,6 +34,7 @@ class Session:
     before: tuple[Record, ...]
     result: Result | None
     done: tuple[Record, ...]
+    broken: bool = False
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -44,10 +46,11 @@ class _Serializer:
     """JSON in place of pickle: state that can be read by people and by later versions."""
 
     def serialize(self, data: Any) -> str:
-        return json.dumps(data, default=str)
+        return json.dumps(data, default=lambda value: {_BROKEN: repr(value)} if isinstance(value, BaseException) else str(value))
 
     def deserialize(cls, serialized_data: str) -> Any:
-        return json.loads(serialized_data)
+        value = json.loads(serialized_data)
+        return RuntimeError(value[_BROKEN]) if isinstance(value, dict) and _BROKEN in value else value
 
     def name(self) -> str:
         return "unmigrate_json"
@@ -106,7 +109,11 @@ class Store:
             given = {"spec": spec.to_json(), "direction": direction, "records": [r.to_json() for r in before]}
             with dbos.SetWorkflowID(_id(spec.run, number)):
                 handle = dbos.DBOS.start_workflow(_registered(), given)  # the same id again is the same workflow
-            return Result.from_json(handle.get_result())
+            try:
+                return Result.from_json(handle.get_result())
+            except Exception as error:  # steps record what goes wrong; this is the flow itself
+                message = f"run {spec.run} broke: {error}"
+                raise PartialError(message, code="bug", remedy=f"report it; unmigrate resume {spec.run} goes on") from error
 
     def prepare(self) -> None:
         """Make the tables, so that what is wrong with the state is known before anything is done."""
@@ -178,7 +185,7 @@ def _session(client: Any, found: Any) -> Session:
     done = tuple(Record.from_json(s["output"]) for s in steps if isinstance(s["output"], dict) and "phase" in s["output"])
     number = int(found.workflow_id.rpartition(".")[2])
     result = Result.from_json(output) if output else None
-    return Session(number, Spec.from_json(given["spec"]), given["direction"], records, result, done)
+    return Session(number, Spec.from_json(given["spec"]), given["direction"], records, result, done, found.status in ("ERROR", "CANCELLED"))
 
 
 @contextmanager

@@ -58,10 +58,10 @@ def begin(store: Store, scene: Scene, ask: Ask) -> Result:
 
 def resume(store: Store, scene: Scene, last: Session, ask: Ask) -> Result:
     """Go on: with the session that was killed, or, after one that stopped, with the next in the same direction."""
-    if last.result is None:
+    if last.result is None and not last.broken:
         return _work(store, scene, ask, last.number, last.before, last.direction)
     _refuse_settled(last)
-    return _work(store, scene, ask, last.number + 1, last.result.records, last.direction)
+    return _work(store, scene, ask, last.number + 1, last.records, last.direction)
 
 
 def abort(store: Store, scene: Scene, last: Session) -> Result:
@@ -72,7 +72,7 @@ def abort(store: Store, scene: Scene, last: Session) -> Result:
     with _alone(scene):
         scene.tale = last.records
         flow.objections(steps_of(scene.spec), last.records, lambda step: step.objection(scene, scene.prepared(step.name)))
-    if last.result is None:
+    if last.result is None and not last.broken:
         store.cancel(last)
     return _work(store, scene, _never, last.number + 1, last.records, "back")
 

@@ -99,7 +99,7 @@ class Cluster:
             if _targets(i, config.workloads)
         ]
 
-    def _argocd(self, config: maintenance_config.Kubernetes) -> list[Json]:
+    def _argocd(self, config: maintenance_config.Kubernetes | app_config.Kubernetes) -> list[Json]:
         """Applications with automated sync to which one of the workloads belongs."""
         owners = set()
         for kind, name in map(_split, config.workloads):
@@ -116,9 +116,7 @@ class Cluster:
     def scale_down(self, prepared: Json, scene: Scene) -> list[str]:
         """Pause what heals, scale to 0, wait until no pod is left."""
         said = [f"HorizontalPodAutoscaler {name} stands still at 0 replicas" for name in prepared["hpa"]]
-        for app in prepared["argocd"]:
-            self.call("PATCH", f"{_argocd_path(app['namespace'])}/{app['name']}", {"spec": {"syncPolicy": {"automated": None}}})
-            said.append(f"Argo CD application {app['name']}: automated sync paused")
+        said += self._pause(prepared["argocd"])
         for scaled in prepared["keda"]:
             self._annotate(scaled["name"], "0")
             said.append(f"KEDA ScaledObject {scaled['name']}: paused at 0")
@@ -139,14 +137,22 @@ class Cluster:
             scene.trace(f"maintenance-off: {each['name']}")
         for scaled in prepared["keda"]:
             self._annotate(scaled["name"], scaled["paused"])
-        for app in prepared["argocd"]:
-            body = {"spec": {"syncPolicy": {"automated": app["automated"]}}}
-            self.call("PATCH", f"{_argocd_path(app['namespace'])}/{app['name']}", body)
-            said.append(f"Argo CD application {app['name']}: automated sync as before; it deploys what its source says")
+        said += self._sync(prepared["argocd"])
         for each in prepared["workloads"]:
             self._wait(each, each["replicas"], scene)
             said.append(f"{each['kind']}/{each['name']}: {each['replicas']} replicas again")
         return said
+
+    def _pause(self, apps: list[Json]) -> list[str]:
+        for app in apps:
+            self.call("PATCH", f"{_argocd_path(app['namespace'])}/{app['name']}", {"spec": {"syncPolicy": {"automated": None}}})
+        return [f"Argo CD application {app['name']}: automated sync paused" for app in apps]
+
+    def _sync(self, apps: list[Json]) -> list[str]:
+        for app in apps:
+            body = {"spec": {"syncPolicy": {"automated": app["automated"]}}}
+            self.call("PATCH", f"{_argocd_path(app['namespace'])}/{app['name']}", body)
+        return [f"Argo CD application {app['name']}: automated sync as before" for app in apps]
 
     def _scale(self, each: Json, replicas: int) -> None:
         self.call("PATCH", f"{self._path(each['kind'], each['name'])}/scale", {"spec": {"replicas": replicas}})
@@ -182,10 +188,10 @@ class Cluster:
                     raise EnvironmentProblem(message, code="no-revision", remedy="give app.kubernetes.image with {tag}")
                 entry |= {"now": revisions[-1], "before": revisions[-2]}
             workloads.append(entry)
-        return {"workloads": workloads}
+        return {"workloads": workloads, "argocd": self._argocd(config)}
 
     def roll_back(self, config: app_config.Kubernetes, prepared: Json, tag: str | None, scene: Scene) -> list[str]:
-        said = []
+        said = self._pause(prepared["argocd"])
         for each in prepared["workloads"]:
             if config.image is not None:
                 image = config.image.replace("{tag}", str(tag))
@@ -203,6 +209,7 @@ class Cluster:
                 self._image(each, each["image"])
             else:
                 self._template(each, each["now"])
+        self._sync(prepared["argocd"])
         return [f"{each['kind']}/{each['name']}: {each['image']} again" for each in prepared["workloads"]] + self._rolled(prepared, scene)
 
     def _image(self, each: Json, image: str) -> None:
@@ -263,21 +270,35 @@ class Cluster:
             self.call("GET", f"{self._path(kind, name)}/scale")
             self._may("patch", "apps", f"{_KINDS[kind]}/scale", name)
         found = self.scaling(config)
+        self._may_pause(found["argocd"])
+        for scaled in found["keda"]:
+            self._may("patch", "keda.sh", "scaledobjects", scaled["name"])
         return f"may scale {', '.join(config.workloads)}; noticed: {_noticed(found)}"
 
     def access_app(self, config: app_config.Kubernetes) -> str:
-        self.versions(config)
+        self._may_pause(self.versions(config)["argocd"])
         for kind, name in map(_split, config.workloads):
             self._may("patch", "apps", _KINDS[kind], name)
         return f"may change {', '.join(config.workloads)}"
 
-    def _may(self, verb: str, group: str, resource: str, name: str) -> None:
+    def _may_pause(self, apps: list[Json]) -> None:
+        for app in apps:
+            self._may("patch", "argoproj.io", "applications", app["name"], app["namespace"])
+
+    def _may(self, verb: str, group: str, resource: str, name: str, namespace: str | None = None) -> None:
         plain, _, sub = resource.partition("/")
-        attributes = {"namespace": self.namespace, "verb": verb, "group": group, "resource": plain, "subresource": sub, "name": name}
+        attributes = {
+            "namespace": namespace or self.namespace,
+            "verb": verb,
+            "group": group,
+            "resource": plain,
+            "subresource": sub,
+            "name": name,
+        }
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
         answer = self.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
         if not answer.get("status", {}).get("allowed"):
-            message = f"may not {verb} {resource} {name} in namespace {self.namespace}"
+            message = f"may not {verb} {resource} {name} in namespace {namespace or self.namespace}"
             raise EnvironmentProblem(message, code="privilege", remedy=f"give the role {verb} on {resource} (RBAC)")
 
     def _path(self, kind: str, name: str) -> str:

@@ -45,7 +45,13 @@ def _apply(scene: Scene, prepared: Json) -> Json:
         said += _deploy(scene, a.deploy, _wanted(tag))
     if a.kubernetes:
         said += _cluster(scene).roll_back(a.kubernetes, prepared["kubernetes"], tag, scene)
-    return {"said": said, "tag": tag}
+    paused = prepared.get("kubernetes", {}).get("argocd", [])
+    return {"said": said, "tag": tag, **({"follow_up": argocd_follow_up(paused, scene)} if paused else {})}
+
+
+def argocd_follow_up(paused: list[Json], scene: Scene) -> str:
+    names, version = ", ".join(each["name"] for each in paused), scene.spec.tag or "the version before"
+    return f"Argo CD ({names}) stays paused: put {version} into its source, then switch automated sync on again"
 
 
 def _undo(scene: Scene, prepared: Json) -> Json:

@@ -7,6 +7,7 @@ from unmigrate.errors import FailedError
 from unmigrate.runbook.adapters import command, database, http
 from unmigrate.runbook.model import Json, Step
 from unmigrate.runbook.scene import Scene, closing_connection
+from unmigrate.runbook.steps import app
 
 
 def _cluster(scene: Scene) -> Any:
@@ -67,6 +68,14 @@ def _lift(scene: Scene, prepared: Json) -> Json:
 def _off(scene: Scene, prepared: Json) -> Json:
     """After a restore the old database stays closed: whoever still has its connection string must not write where it is lost."""
     stood = dict(scene.prepared("maintenance-on"))
+    paused = stood.get("kubernetes", {}).get("argocd", [])
+    if paused and scene.config.app.kubernetes and "app" in scene.spec.steps:
+        stood["kubernetes"] = {**stood["kubernetes"], "argocd": []}  # it would deploy the bad version again
+    done = _lift_as_way(scene, stood, prepared)
+    return {**done, "follow_up": app.argocd_follow_up(paused, scene)} if paused and not stood["kubernetes"]["argocd"] else done
+
+
+def _lift_as_way(scene: Scene, stood: Json, prepared: Json) -> Json:
     if scene.spec.way != "restore" or "database" not in stood:
         return _lift(scene, stood)
     said = []
