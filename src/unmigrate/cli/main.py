@@ -19,6 +19,8 @@ COMMANDS = {
     "deploy": "Apply pending migrations so that nothing they destroy is lost.",
     "redo": "Undo the undo: bring back what was rolled back last.",
     "purge": "Really drop what deploys and rollbacks have parked.",
+    "snapshot": "Make, list, protect, drop and prune snapshots.",
+    "restore": "Restore a snapshot into a new database or instance, and look at it.",
     "verify": "Compare ledger, folder, live catalog, history and schema.prisma.",
     "run": "Run the whole runbook durably: run rollback, run list, run report.",
     "resume": "Go on with a run that was killed or stopped.",

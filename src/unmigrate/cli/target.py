@@ -78,6 +78,15 @@ def _url(project: Project) -> DatabaseUrl:
     return parse_url(project.url)
 
 
+def url_text(at: Where) -> str:
+    """--url, or the project's database URL, as it is written, with its secrets. Raises UsageError where there is none."""
+    if at.url:
+        return at.url
+    project = load_project(at)
+    _url(project)
+    return str(project.url)
+
+
 @contextmanager
 def open_target(at: Where, *, ledger: bool = True) -> Iterator[Target]:
     """Connect to the project's database. Raises UsageError without a URL, EnvironmentProblem where it cannot be reached.

@@ -69,7 +69,7 @@ class PgBackRest:
 @dataclass(frozen=True, slots=True)
 class Command:
     """Shell commands. Each prints one line of JSON (docs/snapshots.md), and sees UNMIGRATE_SNAPSHOT, UNMIGRATE_LABEL, UNMIGRATE_TO,
-    UNMIGRATE_LSN and UNMIGRATE_TIME where they have a meaning, and DATABASE_URL."""
+    UNMIGRATE_LSN and UNMIGRATE_TIME where they have a meaning, and DATABASE_URL. points: what `restore` takes besides snapshots."""
 
     list: str
     create: str
@@ -77,7 +77,7 @@ class Command:
     drop: str
     protect: str | None = None
     discard: str | None = None
-    points: bool = False
+    points: tuple[Literal["lsn", "time"], ...] = ()
     wait: float = 7200.0
 
 

@@ -31,7 +31,7 @@ class PgDump:
     """root: the folder that the configuration's paths are relative to."""
 
     name = "pg_dump"
-    points = False
+    points: frozenset[str] = frozenset()
 
     def __init__(self, config: Config, url: str, root: Path, environ: Mapping[str, str] | None = None) -> None:
         self._config, self._text, self._url = config, url, parse_url(url)

@@ -63,10 +63,10 @@ class Restored:
 
 
 class Provider(Protocol):
-    """points: whether `restore` takes an LSN or a time."""
+    """points: which of "lsn" and "time" `restore` takes besides snapshots."""
 
     name: str
-    points: bool
+    points: frozenset[str]
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Snapshots of the source, oldest first."""

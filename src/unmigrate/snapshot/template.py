@@ -30,7 +30,7 @@ from pg_roles r left join pg_database d on d.datname = %s where r.rolname = curr
 
 class Template:
     name = "template"
-    points = False
+    points: frozenset[str] = frozenset()
 
     def __init__(self, config: Config, url: str) -> None:
         self._config, self._text, self._url = config, url, parse_url(url)
