@@ -16,7 +16,8 @@ pytest.importorskip("kubernetes")
 from tests.runbook.cluster import State, cluster
 from unmigrate.config import app, connection, maintenance
 from unmigrate.errors import EnvironmentProblem, RefusedError
-from unmigrate.runbook.adapters.kubernetes import Cluster, SecretKey, shown_down, shown_up
+from unmigrate.runbook.adapters.kubernetes import Cluster, shown_down, shown_up
+from unmigrate.runbook.adapters.kubernetes_secret import SecretKey
 
 
 @dataclass

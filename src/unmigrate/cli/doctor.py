@@ -13,7 +13,8 @@ from unmigrate.errors import UnmigrateError
 @options.json_option
 @options.where_options
 def command(as_json: bool, **rest: Any) -> int:
-    """Check before the incident that a rollback could run: project, database, privileges, scratch server. Changes nothing.
+    """Check before the incident that a rollback could run: project, database, privileges, scratch server, and access to everything that
+    unmigrate.toml names. Changes nothing.
 
     Exit 0 when all is well, 4 when something is missing.
     """
@@ -23,22 +24,25 @@ def command(as_json: bool, **rest: Any) -> int:
         ("database", lambda: _database(at)),
         ("privileges", lambda: _privileges(at)),
         ("scratch", lambda: _scratch(at)),
+        ("unmigrate.toml", lambda: _configuration(at)),
     ]
+    checks += _adapters(at)
     results: list[dict[str, Any]] = []
     for name, check in checks:
         failed = next((r["check"] for r in results if not r["ok"]), None)
-        if failed is not None and name != "scratch":  # each but the last rests on those before it
+        if failed is not None and name in ("database", "privileges"):  # each of the first ones rests on those before it
             results.append({"check": name, "ok": False, "says": f"not looked at: {failed} comes first", "remedy": ""})
         else:
             results.append(_run(name, check))
     if as_json:
         render.print_json({"checks": results})
     else:
+        width = max(10, *(len(r["check"]) for r in results))
         for result in results:
             mark = click.style(f"{'ok':7}", fg="green") if result["ok"] else click.style("missing", fg="red")
-            click.echo(f"{result['check']:10}  {mark}  {result['says']}")
+            click.echo(f"{result['check']:{width}}  {mark}  {result['says']}")
             if result["remedy"]:
-                click.echo(f"{'':21}what to do: {result['remedy']}")
+                click.echo(f"{'':{width + 11}}what to do: {result['remedy']}")
     return 0 if all(r["ok"] for r in results) else 4
 
 
@@ -90,3 +94,29 @@ def _scratch(at: options.Where) -> str:
         server = work.pool.server
         fit = "" if major is None or server.major == major else f"; the target is {major}: a rollback needs that version (--scratch target)"
         return f"{server.label}{fit}"
+
+
+def _configuration(at: options.Where) -> str:
+    from unmigrate.config import load
+
+    file = load(at.project).file
+    return str(file) if file else "none: all defaults (unmigrate init writes one)"
+
+
+def _adapters(at: options.Where) -> list[tuple[str, Callable[[], str]]]:
+    """Access to what a run would use. Nothing of it is changed."""
+    from unmigrate.cli.run_common import scene_to_look
+    from unmigrate.runbook.steps.preflight import accesses
+
+    try:
+        scene = scene_to_look(at)
+    except UnmigrateError:  # told by the checks above
+        return []
+    return [*accesses(scene), *([("state of runs", lambda: _state(scene))] if scene.config.file else [])]
+
+
+def _state(scene: Any) -> str:
+    from unmigrate.cli.run_common import open_store
+
+    open_store(scene.config).prepare()
+    return f"kept in the database of {scene.config.run.state_env}" if scene.config.run.state_env else "kept on this machine"

@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "Run the whole runbook durably: run rollback, run list, run report.",
     "resume": "Go on with a run that was killed or stopped.",
     "abort": "Take the safe way out of a run.",
+    "init": "Write an unmigrate.toml from what is found.",
     "checks": "Run the checks of unmigrate.toml alone.",
     "versions": "Show which git tags ship which migrations.",
     "demo": "Watch the whole story on an embedded server.",

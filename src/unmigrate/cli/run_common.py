@@ -141,6 +141,23 @@ def scene_of(chosen: Chosen, allow: frozenset[str], *, as_json: bool = False) ->
     return Scene(chosen.spec, chosen.config, keep, os.environ, say=render.say, allow=allow)
 
 
+def scene_to_look(at: options.Where) -> "Scene":
+    """A scene of no run, for questions that change nothing: every step there is. Raises what finding the project raises."""
+    from unmigrate.prisma.url import parse_url
+    from unmigrate.runbook.model import Spec
+    from unmigrate.runbook.scene import Scene
+    from unmigrate.runbook.steps import names_for
+    from unmigrate.runbook.store import Fixed
+
+    config, project = load(at.project), options.load_project(at)
+    if project.url is None:
+        raise UsageError("no database URL was found", code="no-url")
+    url = parse_url(project.url)
+    steps = {*names_for(config, "reverse", maintenance=True), *names_for(config, "restore", maintenance=True)}
+    spec = Spec("doctor", str(at.project.resolve()), "reverse", (), url.display, url.schema, tuple(steps))
+    return Scene(spec, config, Fixed({"source": project.url}), os.environ)
+
+
 def ask(question: str, *, refuse: bool = True) -> bool:
     """Ask at the terminal. Without one: RefusedError, or no."""
     if not sys.stdin.isatty():

@@ -81,3 +81,17 @@ class Keep:
                 message = f"another process works at run {self.folder.name}"
                 raise RefusedError(message, code="busy", remedy="wait for it, or end it, and try again") from error
             yield
+
+
+class Fixed(Keep):
+    """Values that are kept nowhere."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        super().__init__(Path())
+        self._values = values
+
+    def _read(self) -> dict[str, str]:
+        return self._values
+
+    def put(self, name: str, value: str) -> None:
+        raise AssertionError("nothing is kept here")

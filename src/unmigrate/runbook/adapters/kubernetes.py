@@ -3,13 +3,11 @@
 Every call is one REST request, so that what is shown is what is sent. Values of Secrets are never shown.
 """
 
-import base64
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from unmigrate.config import app as app_config
-from unmigrate.config import connection as connection_config
 from unmigrate.config import maintenance as maintenance_config
 from unmigrate.errors import EnvironmentProblem, RefusedError
 from unmigrate.runbook.model import Json
@@ -268,24 +266,24 @@ class Cluster:
     def access_scale(self, config: maintenance_config.Kubernetes) -> str:
         for kind, name in map(_split, config.workloads):
             self.call("GET", f"{self._path(kind, name)}/scale")
-            self._may("patch", "apps", f"{_KINDS[kind]}/scale", name)
+            self.may("patch", "apps", f"{_KINDS[kind]}/scale", name)
         found = self.scaling(config)
         self._may_pause(found["argocd"])
         for scaled in found["keda"]:
-            self._may("patch", "keda.sh", "scaledobjects", scaled["name"])
+            self.may("patch", "keda.sh", "scaledobjects", scaled["name"])
         return f"may scale {', '.join(config.workloads)}; noticed: {_noticed(found)}"
 
     def access_app(self, config: app_config.Kubernetes) -> str:
         self._may_pause(self.versions(config)["argocd"])
         for kind, name in map(_split, config.workloads):
-            self._may("patch", "apps", _KINDS[kind], name)
+            self.may("patch", "apps", _KINDS[kind], name)
         return f"may change {', '.join(config.workloads)}"
 
     def _may_pause(self, apps: list[Json]) -> None:
         for app in apps:
-            self._may("patch", "argoproj.io", "applications", app["name"], app["namespace"])
+            self.may("patch", "argoproj.io", "applications", app["name"], app["namespace"])
 
-    def _may(self, verb: str, group: str, resource: str, name: str, namespace: str | None = None) -> None:
+    def may(self, verb: str, group: str, resource: str, name: str, namespace: str | None = None) -> None:
         plain, _, sub = resource.partition("/")
         attributes = {
             "namespace": namespace or self.namespace,
@@ -303,36 +301,6 @@ class Cluster:
 
     def _path(self, kind: str, name: str) -> str:
         return f"/apis/apps/v1/namespaces/{self.namespace}/{_KINDS[kind]}/{name}"
-
-
-class SecretKey:
-    """A key of a Secret that holds the connection string."""
-
-    def __init__(self, config: connection_config.Kubernetes, scene: Scene) -> None:
-        self._config, self._scene = config, scene
-        self._path = f"/api/v1/namespaces/{config.namespace}/secrets/{config.secret}"
-        self.name = f"{config.key} of Secret {config.namespace}/{config.secret}"
-        self.shown = [
-            f'PATCH {self._path} {{"data": {{"{config.key}": "•••"}}}}',
-            *(f"kubectl rollout restart {w}" for w in config.restart),
-        ]
-
-    def get(self) -> str:
-        cluster = Cluster.open(self._config.namespace, self._config.context)
-        value = cluster.call("GET", self._path).get("data", {}).get(self._config.key)
-        if value is None:
-            raise EnvironmentProblem(f"{self.name} does not exist", code="secret", remedy="correct connection.kubernetes.key")
-        cluster._may("patch", "", "secrets", self._config.secret)
-        return base64.b64decode(value).decode()
-
-    def put(self, text: str) -> None:
-        cluster = Cluster.open(self._config.namespace, self._config.context)
-        cluster.call("PATCH", self._path, {"data": {self._config.key: base64.b64encode(text.encode()).decode()}})
-
-    def after(self, mark: str) -> list[str]:
-        """Restart what reads it, once per mark."""
-        cluster = Cluster.open(self._config.namespace, self._config.context)
-        return cluster.restart(self._config.restart, mark, self._scene)
 
 
 def shown_down(config: maintenance_config.Kubernetes) -> list[str]:

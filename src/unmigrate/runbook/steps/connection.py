@@ -64,7 +64,7 @@ def places(scene: Scene) -> list[Any]:
     if c.connection.command:
         found.append(_Command(scene))
     if c.connection.kubernetes:
-        from unmigrate.runbook.adapters.kubernetes import SecretKey
+        from unmigrate.runbook.adapters.kubernetes_secret import SecretKey
 
         found.append(SecretKey(c.connection.kubernetes, scene))
     if c.connection.aws:
