@@ -146,7 +146,7 @@ def test_kill_and_resume(made: Shop, at: str) -> None:
     assert (made.root / ".env").read_text().count(f"/{made.database}_new?") == 1
     assert made.ask("/version") == {"version": "v1"}
     with made.connect() as connection:  # the old one
-        assert connection.execute('select count(*) from "Order"').fetchone() == (3,)
+        assert connection.execute('select count(*) from "Order"').fetchone() == (4,), "a, b, c, and what the check wrote before"
     assert len(made.told()) == 2
     assert len(set((made.root / "restores.log").read_text().split())) == 1
 
