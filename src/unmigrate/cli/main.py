@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from unmigrate.errors import UnmigrateError
 
 COMMANDS = {
+    "check": "Check new migrations at the pull request: proof, locks, lints, previous app.",
     "audit": "Prove a whole history: one line per migration.",
     "plan": "Show the way back: statement and inverse, losses, blockers, locks, options.",
     "prove": "Prove the way back of migrations, or of a script of yours, on scratch.",

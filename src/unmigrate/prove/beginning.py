@@ -17,12 +17,14 @@ from unmigrate.prove.history import History
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import template_key
 
-_SETTINGS = "select name, setting from pg_settings where source = 'session' order by name"
+# Limits of time and what is told to the client do not change what later migrations do.
+_SETTINGS = """select name, setting from pg_settings where source = 'session' and name not in
+  ('lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'client_min_messages') order by name"""
 
 
 def replayed(work: Workspace, migrations: Sequence[Migration]) -> History:
     """A history with all of these applied. Raises ReplayError naming the migration that fails."""
-    keys = _keys(work, migrations) if work.pool.server.persistent else []
+    keys = chain(work, migrations) if work.pool.server.persistent else []
     done, connection = _longest(work, keys)
     history = History(connection)
     settings = _settings(connection)
@@ -56,7 +58,7 @@ def _settings(connection: psycopg.Connection[Any]) -> list[Any]:
     return connection.execute(_SETTINGS).fetchall()
 
 
-def _keys(work: Workspace, migrations: Sequence[Migration]) -> list[str]:
+def chain(work: Workspace, migrations: Sequence[Migration]) -> list[str]:
     """One key per migration: of the database with it and all before it."""
     key = template_key(work.pool.server, ["replayed", code_digest(), work.schema, work.setup, str(work.pool.trusted)])
     keys = []

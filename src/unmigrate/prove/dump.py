@@ -9,6 +9,7 @@ import psycopg
 from unmigrate.catalog.model import Catalog
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.prisma.migrations import Migration
+from unmigrate.prove.beginning import replayed
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.schema import differences
 from unmigrate.prove.workspace import Workspace
@@ -24,12 +25,10 @@ def committed(work: Workspace, migrations: Sequence[Migration], count: int, proo
     """
     if any(p.refused for p in proofs):
         return ""
-    database = work.pool.create()
-    connection = work.prepare(work.pool.connect(database), first=True)
+    history = replayed(work, migrations[:-count])
+    connection = history.connection
+    database = connection.info.dbname
     try:
-        history = History(connection)
-        for migration in migrations[:-count]:
-            history.skip(migration)
         before = dump(work, database)
         for migration in migrations[-count:]:
             history.skip(migration)

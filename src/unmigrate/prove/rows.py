@@ -74,6 +74,11 @@ class RowsHistory:
         self._base: dict[int, tuple[str, int]] = {}  # rows written when the migration began, and when it had run
         self._now: dict[int, tuple[str, int]] = {}
 
+    @property
+    def stopped(self) -> str:
+        """Why it goes no further with rows, "" while it does."""
+        return self._stopped
+
     def begin(self) -> None:
         """Fill the tables of a database whose history was replayed without rows."""
         self._fill(None)

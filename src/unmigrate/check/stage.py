@@ -1,0 +1,31 @@
+"""Where one migration after the other is looked at: a scratch database with the history so far, and copies of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from unmigrate.prove.history import History
+from unmigrate.prove.workspace import Workspace
+
+
+class Stage:
+    """The history so far, and its workspace. `history` is another object after each `copy`."""
+
+    def __init__(self, work: Workspace, history: History) -> None:
+        self.work, self.history = work, history
+
+    @contextmanager
+    def copy(self) -> Iterator[History]:
+        """A copy of the present state, dropped afterwards. Nothing may be open in `history`."""
+        pool, database = self.work.pool, self.history.connection.info.dbname
+        self.history.connection.close()
+        name = pool.clone(database)
+        self.history = History(self.work.prepare(pool.connect(database)), self.history.fill)
+        copy = History(self.work.prepare(pool.connect(name)))
+        try:
+            yield copy
+        finally:
+            copy.connection.close()
+            pool.drop(name)
+
+    def close(self) -> None:
+        self.history.connection.close()

@@ -1,0 +1,1 @@
+"""Findings: squawk's rules for unsafe DDL, and our own about the way back."""

@@ -1,0 +1,1 @@
+"""Results as people and machines want them: SARIF, annotations, Markdown, JUnit, HTML. Text only; nothing is written or printed here."""

@@ -1,0 +1,138 @@
+"""unmigrate check from the command line, and the steps of the Action in a real shell."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support import write_project
+
+ROOT = Path(__file__).parents[2]
+ONE = ("20240101_one", 'CREATE TABLE "A" ("id" INTEGER PRIMARY KEY, "b" TEXT);\n')
+FINE = ("20240201_two", 'ALTER TABLE "A" ADD COLUMN "c" TEXT;\n')
+LOSSY = ("20240202_three", 'ALTER TABLE "A" DROP COLUMN "b";\n')
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A clone whose origin has one migration; the branch is at the same commit."""
+    write_project(tmp_path / "origin", [ONE])
+    git(tmp_path, "init", "-q", "-b", "main", "origin")
+    git(tmp_path / "origin", "add", "-A")
+    git(tmp_path / "origin", "commit", "-qm", "one")
+    subprocess.run(["git", "clone", "-q", str(tmp_path / "origin"), str(tmp_path / "clone")], check=True)
+    git(tmp_path / "clone", "checkout", "-qb", "feature")
+    return tmp_path / "clone"
+
+
+def add(project: Path, *scripts: tuple[str, str]) -> None:
+    for name, sql in scripts:
+        (project / "prisma" / "migrations" / name).mkdir()
+        (project / "prisma" / "migrations" / name / "migration.sql").write_text(sql)
+
+
+def run(project: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "unmigrate", "check", *arguments]
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "CI"))}
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, env=environ | variables)
+
+
+def test_nothing_new(project: Path) -> None:
+    result = run(project)
+    assert (result.returncode, result.stdout) == (0, "No new migrations against origin/HEAD.\n") or "No new migrations against origin" in result.stdout
+
+
+def test_fine_and_lossy(project: Path) -> None:
+    add(project, FINE)
+    fine = run(project, "--base", "origin/main")
+    assert fine.returncode == 0 and "way back exact, data lossless" in fine.stdout, fine.stdout + fine.stderr
+    add(project, LOSSY)
+    lossy = run(project, "--base", "origin/main", "--json")
+    report = json.loads(lossy.stdout)
+    assert lossy.returncode == 1 and report["failed"]
+    assert [m["name"] for m in report["migrations"]] == [FINE[0], LOSSY[0]]
+    assert {f["rule"] for f in report["findings"] if f["level"] == "error"} == {"lossy-inverse", "breaks-previous-app"}
+    assert run(project, "--since", FINE[0], "--json").returncode == 1
+
+
+def test_configuration_and_errors(project: Path) -> None:
+    add(project, LOSSY)
+    (project / "unmigrate.toml").write_text('[lint]\nsquawk = false\n[lint.rules]\nlossy-inverse = "note"\nbreaks-previous-app = "off"\n')
+    result = run(project, "--base", "main")
+    assert result.returncode == 0 and "squawk" not in result.stdout and "breaks-previous-app" not in result.stdout
+    (project / "unmigrate.toml").write_text("[lint]\nfail_om = 1\n")
+    assert run(project).returncode == 2
+    (project / "unmigrate.toml").unlink()
+    both = run(project, "--base", "main", "--all")
+    assert both.returncode == 2 and "three different things" in both.stderr
+
+
+def test_what_does_not_replay_counts(project: Path) -> None:
+    add(project, ("20240201_bad", 'DROP TABLE "nowhere";\n'), LOSSY)
+    result = run(project, "--base", "main")
+    assert result.returncode == 1
+    assert "does-not-replay" in result.stdout and f"{LOSSY[0]}: not examined" in result.stdout
+
+
+def test_begin_without_commit_counts(project: Path) -> None:
+    add(project, ("20240201_bad", 'BEGIN;\nALTER TABLE "A" ADD COLUMN "c" TEXT;\n'))
+    result = run(project, "--base", "main")
+    assert result.returncode == 1 and "[begin-without-commit]" in result.stdout
+
+
+def steps() -> list[dict[str, object]]:
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    assert action["runs"]["using"] == "composite"
+    return list(action["runs"]["steps"])
+
+
+def test_the_action_in_a_shell(project: Path, tmp_path: Path) -> None:
+    """Each step as the runner would start it, in a shallow clone; gh is a script that writes down what it was asked."""
+    add(project, LOSSY)
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "lossy")
+    git(project, "push", "-q", "origin", "feature")
+    shallow = tmp_path / "shallow"
+    subprocess.run(["git", "clone", "-q", "--depth", "1", "-b", "feature", f"file://{tmp_path}/origin", str(shallow)], check=True)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "unmigrate").write_text(f'#!/bin/sh\nexec {sys.executable} -m unmigrate "$@"\n')
+    (programs / "gh").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/gh.log\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    inputs = {"inputs.base": "", "inputs.project": ".", "inputs.args": "", "inputs.version": "unmigrate", "inputs.token": "secret",
+              "github.event.pull_request.number": "7"}  # fmt: skip
+    outputs, summary = tmp_path / "outputs", tmp_path / "summary"
+    environ = os.environ | {
+        "PATH": f"{programs}:{os.environ['PATH']}", "GITHUB_BASE_REF": "main", "GITHUB_ACTIONS": "true", "RUNNER_TEMP": str(tmp_path),
+        "GITHUB_OUTPUT": str(outputs), "GITHUB_STEP_SUMMARY": str(summary), "GITHUB_REPOSITORY": "o/r",
+    }  # fmt: skip
+    said, status = "", 0
+    for step in steps():
+        for line in outputs.read_text().splitlines() if outputs.exists() else ():
+            key, _, value = line.partition("=")
+            inputs[f"steps.check.outputs.{key}"] = value
+        given = {k: re.sub(r"\$\{\{ (.+?) \}\}", lambda m: inputs[m[1]], str(v)) for k, v in dict(step.get("env", {})).items()}  # type: ignore[call-overload]
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", str(step["run"])]
+        result = subprocess.run(command, cwd=shallow, env=environ | given, capture_output=True, text=True)
+        said += result.stdout + result.stderr
+        status = result.returncode
+        assert status == 0 or step["name"] == "Result", said
+    assert status == 1
+    assert "::error title=lossy-inverse,file=prisma/migrations/20240202_three/migration.sql,line=1" in said
+    assert "lossy-inverse" in summary.read_text() and Path(inputs["steps.check.outputs.sarif"]).exists()
+    assert f"repos/o/r/issues/7/comments --field body=@{inputs['steps.check.outputs.markdown']}" in (tmp_path / "gh.log").read_text()
+
+
+def test_the_hook_runs_what_there_is() -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert hook["entry"].split() == ["unmigrate", "check"] and re.search(hook["files"], "prisma/migrations/1_a/migration.sql")

@@ -1,0 +1,93 @@
+"""Every rule's own examples, run: the bad one is found, the good one is not; and the pages in docs/rules/ say what the rules say."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import migration
+from unmigrate.check.examine import examiner
+from unmigrate.config.lint import Lint
+from unmigrate.errors import UsageError
+from unmigrate.lint.model import Finding
+from unmigrate.lint.pages import pages
+from unmigrate.lint.rules import RULES
+from unmigrate.lint.run import check_config, fails, lint
+from unmigrate.prove.workspace import Workspace
+
+BEFORE = """
+CREATE TYPE "Role" AS ENUM ('USER', 'ADMIN');
+CREATE TABLE "User" ("id" SERIAL PRIMARY KEY, "email" TEXT NOT NULL, "nickname" TEXT NOT NULL, "locale" TEXT, "admin" BOOLEAN NOT NULL DEFAULT false,
+  "role" "Role" NOT NULL DEFAULT 'USER');
+CREATE TABLE "Order" ("id" SERIAL PRIMARY KEY, "customerId" INTEGER NOT NULL);
+CREATE INDEX "Order_customerId_idx" ON "Order"("customerId");
+CREATE TEXT SEARCH CONFIGURATION "plain" (COPY = simple);
+"""
+TWO = 'CREATE TABLE "A" ("id" INTEGER PRIMARY KEY); CREATE TABLE "B" ("id" INTEGER PRIMARY KEY);'
+ABOUT_HISTORY = {"edited-migration", "removed-migration", "out-of-order", "allow-comment"}
+
+
+def found(work: Workspace, sql: str, config: Lint | None = None, before: str = BEFORE) -> list[Finding]:
+    config = config or Lint()
+    looking = examiner(work, [migration("0_before", before)], config)
+    try:
+        return lint(looking.examine(migration("1_it", sql), "1_it/migration.sql"), config)
+    finally:
+        looking.close()
+
+
+@pytest.mark.parametrize("name", sorted(RULES.keys() - ABOUT_HISTORY))
+def test_examples(work: Workspace, name: str) -> None:
+    rule = RULES[name]
+    before = BEFORE if name == "not-resumable" else BEFORE + TWO
+    assert name in {f.rule for f in found(work, rule.bad, before=before)}
+    assert name not in {f.rule for f in found(work, rule.good, before=before)}
+
+
+def test_findings_stand_where_they_belong(work: Workspace) -> None:
+    sql = '-- AlterTable\nALTER TABLE "User" ADD COLUMN "a" TEXT;\n\n-- DropColumn\n/* twice */ ALTER TABLE "User"\n  DROP COLUMN "nickname";\n'
+    places = {(f.rule, f.line, f.column) for f in found(work, sql)}
+    assert ("lossy-inverse", 5, 13) in places
+    assert ("breaks-previous-app", 5, 13) in places
+
+
+def test_a_reason_allows_and_nothing_else_does(work: Workspace) -> None:
+    drop = 'ALTER TABLE "User" DROP COLUMN "locale";'
+    allowed = found(work, f"-- unmigrate: allow lossy-inverse, breaks-previous-app: never filled\n{drop}")
+    assert {f.rule for f in allowed if f.allowed == "never filled"} == {"lossy-inverse", "breaks-previous-app"}
+    assert not fails(allowed, Lint())
+    bare = found(work, f"-- unmigrate: allow lossy-inverse\n{drop}")
+    assert fails(bare, Lint()) and not any(f.allowed for f in bare)
+    assert "it gives no reason" in next(f.message for f in bare if f.rule == "allow-comment")
+    typo = found(work, f"{drop}\n-- unmigrate: allow lossy-inverze: never filled")
+    assert next(f for f in typo if f.rule == "allow-comment").line == 2
+
+
+def test_levels(work: Workspace) -> None:
+    drop = 'ALTER TABLE "User" DROP COLUMN "locale";'
+    config = Lint(rules={"lossy-inverse": "off", "breaks-previous-app": "note"})
+    findings = found(work, drop, config)
+    assert {(f.rule, f.level) for f in findings} == {("breaks-previous-app", "note")}
+    assert not fails(findings, config)
+    assert fails(findings, Lint(fail_on="note")) and not fails(findings, Lint(fail_on="never"))
+    with pytest.raises(UsageError, match="lossy-inverze"):
+        check_config(Lint(rules={"lossy-inverze": "off"}))
+
+
+def test_limits(work: Workspace) -> None:
+    sql = 'ALTER TABLE "User" ADD COLUMN "a" TEXT; ALTER TABLE "Order" ADD COLUMN "a" TEXT;'
+    assert "too-large" not in {f.rule for f in found(work, sql)}
+    config = Lint(max_statements=1, max_tables=1)
+    assert [f.message for f in found(work, sql, config) if f.rule == "too-large"] == [
+        "it has 2 statements; the limit is 1", "it touches 2 tables that were there before; the limit is 1",
+    ]  # fmt: skip
+
+
+def test_an_interrupted_concurrent_index_is_told(work: Workspace) -> None:
+    sql = 'CREATE INDEX CONCURRENTLY IF NOT EXISTS "i" ON "User"("email");'
+    (finding,) = [f for f in found(work, sql) if f.rule == "not-resumable"]
+    assert finding.message == "interrupted after statement 0, it cannot be run again: it goes through, and leaves the index i invalid"
+
+
+def test_pages_are_what_the_rules_say() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "rules"
+    assert {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")} == pages()
