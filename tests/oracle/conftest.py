@@ -51,6 +51,7 @@ class Project:
             "PRISMA_QUERY_ENGINE_LIBRARY": str(home / "none.so.node"), "CHECKPOINT_DISABLE": "1", "PRISMA_HIDE_UPDATE_MESSAGE": "1",
             "NO_COLOR": "1", "CI": "1",
         }  # fmt: skip
+        environ["PATH"] = f"{ROOT / 'node' / 'bin'}:{environ['PATH']}"  # where tools/setup-tests put a newer one
         binary = home / "node_modules" / ".bin" / "prisma"
         result = subprocess.run([binary, *command], cwd=self.root, env=environ, capture_output=True, text=True, check=False, timeout=120)
         return Said(result.returncode, result.stdout + result.stderr)

@@ -5,7 +5,10 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import readline from 'node:readline'
+import { webcrypto } from 'node:crypto'
 import { createRequire } from 'node:module'
+
+globalThis.crypto ??= webcrypto // Node 18 (Debian 12's) has it under another name, and the engine stops without it
 
 const need = createRequire(import.meta.url)
 const { PrismaPg } = need('@prisma/adapter-pg')

@@ -3,7 +3,7 @@
 #
 #   tests/oracle/install.sh [6] [7]      both, when none is named
 #
-# Needs node 20 or later and npm. A version that is installed already is left alone. Install scripts are not run: Prisma's would
+# Needs node (18.18 for 6, 20.19 for 7) and npm. A version that is installed already is left alone. Install scripts are not run: Prisma's would
 # download its native engines, which the oracle does not use (see engine.mjs).
 set -eu
 
