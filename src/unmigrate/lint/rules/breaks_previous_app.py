@@ -21,6 +21,6 @@ RULE = Rule(
     "after the migration.",
     'ALTER TABLE "User" ADD COLUMN "tenantId" TEXT NOT NULL;',
     'ALTER TABLE "User" ADD COLUMN "tenantId" TEXT;  -- NOT NULL in a later migration, once every version writes it',
-    "expand first, contract later: unmigrate split NAME; or allow it where the app is stopped for the deploy",
+    "expand first in one migration, contract in a later one; or allow it where the app is stopped for the deploy",
     _find,
 )  # fmt: skip

@@ -24,6 +24,6 @@ RULE = Rule(
     'ALTER TABLE "User" DROP COLUMN "nickname";',
     '-- this release stops using the column and lets new rows do without it:\nALTER TABLE "User" ALTER COLUMN "nickname" DROP NOT NULL;\n'
     "-- a later migration drops it, when no rollback can need it any more",
-    "deploy with `unmigrate deploy`, which keeps what is dropped or changed; or split it: unmigrate split NAME",
+    "deploy with `unmigrate deploy`, which keeps what is dropped or changed; or split it: add and fill now, drop in a later migration",
     _find,
 )  # fmt: skip
