@@ -138,7 +138,13 @@ def _quoted(text: str) -> str:
 def before(image: Image) -> list[str]:
     """A copy of the table, taken before the statement."""
     cells = ", ".join(f"{c.old('t')} AS o{i}" for i, c in image.olds())
-    return [f"CREATE TABLE {image.schema}.before_{image.number} AS SELECT {cells} FROM {image.table} t"]
+    copied = f"CREATE TABLE {image.schema}.before_{image.number} AS SELECT {cells} FROM {image.table} t"
+    return [_still(image.table), copied]
+
+
+def _still(table: str) -> str:
+    """Nobody may write between the look at the rows and the statement that changes them: an edit from between would be overwritten."""
+    return f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
 
 
 def after(image: Image) -> list[str]:
@@ -180,7 +186,7 @@ def compare(image: Image) -> list[str]:
     there = f"t.{image.columns[image.key[0]].after} IS NOT NULL AS there"
     joined = " AND ".join(f"{image.columns[k].new('t')} = i.w{k + 1}" for k in image.key)
     source = f"{image.name} i LEFT JOIN {image.table_after} t ON {joined}"
-    return [*restored, f"CREATE TABLE {image.restored} AS SELECT i.*, {there}, {flags} FROM {source}"]
+    return [_still(image.table_after), *restored, f"CREATE TABLE {image.restored} AS SELECT i.*, {there}, {flags} FROM {source}"]
 
 
 def remove(image: Image) -> list[str]:

@@ -26,6 +26,7 @@ _HARMLESS = re.compile(
 )
 _SIMPLE_INDEX = re.compile(r" USING \w+ \((?:[^()]|\"[^\"]+\")*\)$")
 _ONE_COLUMN_KEY = re.compile(r"^FOREIGN KEY \(((?:\"[^\"]+\"|[^,()])+)\) (REFERENCES .*?\([^)]*\))(.*)$")
+_REFERRED = re.compile(r" REFERENCES .*?\(([^)]*)\)")
 _KEEPS = re.compile(r"ON DELETE (CASCADE|SET NULL)")
 _TYPES = {"enum": "TYPE", "composite": "TYPE", "domain": "DOMAIN"}
 
@@ -49,7 +50,7 @@ def let_go(statement: Statement, catalog: Catalog, names: Names) -> list[str]:
             mentioned = (
                 o.kind == "constraint" and o.facts["contype"] == "f" and is_parked(o) and _mentions(statement, o.facts["references"])
             )
-            if mentioned and (statement.node == "DropStmt" or _drops_key(statement)):
+            if mentioned and (_drops_table(statement) or _drops_key(statement, o, catalog)):
                 statements.append(f"ALTER TABLE {o.facts['owner']} DROP CONSTRAINT {o.facts['label']}")
     for parts in dropped_types(statement):
         for o in catalog:
@@ -63,9 +64,18 @@ def _mentions(statement: Statement, table: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(plain(table.rpartition('.')[2]))}(?!\w)", statement.text) is not None
 
 
-def _drops_key(statement: Statement) -> bool:
-    """Whether an ALTER TABLE may take away the key that others refer to."""
-    return re.search(r"\bDROP\s+(CONSTRAINT|COLUMN)\b", statement.text, re.IGNORECASE) is not None
+def _drops_table(statement: Statement) -> bool:
+    return statement.node == "DropStmt" and re.match(r"\s*DROP\s+TABLE\b", statement.text, re.IGNORECASE) is not None
+
+
+def _drops_key(statement: Statement, fk: Object, catalog: Catalog) -> bool:
+    """Whether an ALTER TABLE may take away the key that this foreign key refers to."""
+    altered, match = alteration(statement), _REFERRED.search(fk.facts["definition"])
+    if altered is None or match is None:
+        return False
+    mine = (o for o in catalog if o.kind == "constraint" and o.facts["owner"] == fk.facts["references"])
+    keys = {plain(o.facts["label"]) for o in mine if o.facts["contype"] in ("p", "u")}
+    return bool(altered.drops & keys or altered.drops_columns & {plain(c.strip()) for c in match[1].split(",")})
 
 
 def _used(type_: Object, catalog: Catalog) -> bool:

@@ -8,7 +8,8 @@ from unmigrate.sql.script import ScriptError, Statement
 
 @dataclass(frozen=True, slots=True)
 class Alteration:
-    """One ALTER TABLE: columns that its expressions read, constraints that it drops, columns whose type it changes by which expression.
+    """One ALTER TABLE: columns that its expressions read, constraints and columns that it drops, columns whose type it changes by which
+    expression.
 
     An expression of None is a plain cast.
     """
@@ -16,6 +17,7 @@ class Alteration:
     reads: frozenset[str]
     drops: frozenset[str]
     conversions: dict[str, str | None]
+    drops_columns: frozenset[str] = frozenset()
 
 
 def alteration(statement: Statement) -> Alteration | None:
@@ -32,7 +34,8 @@ def alteration(statement: Statement) -> Alteration | None:
             using = getattr(command.def_, "raw_default", None)
             conversions[command.name] = RawStream()(using) if using is not None else None
     drops = frozenset(c.name for c in node.cmds if c.subtype == AlterTableType.AT_DropConstraint)
-    return Alteration(_column_names(node), drops, conversions)
+    columns = frozenset(c.name for c in node.cmds if c.subtype == AlterTableType.AT_DropColumn)
+    return Alteration(_column_names(node), drops, conversions, columns)
 
 
 @dataclass(frozen=True, slots=True)
