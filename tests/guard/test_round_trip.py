@@ -37,7 +37,7 @@ CHANGES = {
     "drop a table": 'DROP TABLE "Post"; DROP TABLE tag',
     "drop a table that others refer to": 'DROP TABLE "User" CASCADE',
     "drop a table and make it anew": 'DROP TABLE tag; CREATE TABLE tag (id serial PRIMARY KEY, a int)',
-    "change a type and drop a table that refers to it": 'ALTER TABLE "User" ALTER COLUMN score TYPE text USING (\'s\'); DROP TABLE "Post"',
+    "change a type and drop a table that refers to it": 'ALTER TABLE "User" DROP CONSTRAINT "User_email_key"; ALTER TABLE "User" ALTER COLUMN email TYPE char(2) USING (left(email, 2)); DROP TABLE "Post"',
     "change a type": 'ALTER TABLE "Post" ALTER COLUMN body TYPE int USING (length(body))',
     "widen a type": 'ALTER TABLE "User" ALTER COLUMN score TYPE bigint, ALTER COLUMN email TYPE text',
     "update": "UPDATE \"User\" SET nick = upper(nick) WHERE id > 4; UPDATE tag SET a = a + 100",
