@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.runbook.shop import BAD_NAME, TOML, Shop, shop, wait_for
+from tests.runbook.shop import BAD_NAME, TOML, Shop, shop, some, wait_for
 from unmigrate.scratch.pool import Pool
 
 RESTORE = f"{sys.executable} {Path(__file__).parent / 'restore.py'}"
@@ -138,7 +138,7 @@ KILLS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("at", KILLS)
+@pytest.mark.parametrize("at", some(KILLS))
 def test_kill_and_resume(made: Shop, at: str) -> None:
     assert made.unmigrate(*COMMAND, "--accept-loss", kill=at).exit_code == -9
     said = made.unmigrate("resume")
