@@ -5,6 +5,7 @@ from tests.inverse.case import Case, rows
 T = "CREATE TABLE t (id int PRIMARY KEY, a text, b int NOT NULL DEFAULT 1);"
 V = T + "CREATE VIEW v AS SELECT id, a FROM t;"
 CHAIN = V + "CREATE VIEW w AS SELECT a, count(*) AS n FROM v GROUP BY a; CREATE VIEW x AS SELECT n FROM w;"
+OF_ROWS = "CREATE FUNCTION f(v) RETURNS int LANGUAGE sql AS 'SELECT $1.id'"
 
 VIEW = rows(
     "view",
@@ -36,6 +37,17 @@ VIEW = rows(
     ("comment removed", V + "COMMENT ON COLUMN v.a IS 'y'", "COMMENT ON COLUMN v.a IS NULL"),
     ("grant", V, "GRANT SELECT ON v TO matrix_reader"),
     ("grant on a column", V, "GRANT SELECT (a) ON v TO matrix_reader"),
+    ("create with a function of its rows", T, f"CREATE VIEW v AS SELECT id FROM t; {OF_ROWS}"),
+    ("create with functions and views of each other", T, f"CREATE VIEW v AS SELECT id FROM t; {OF_ROWS}; CREATE VIEW w AS SELECT f(v) AS n FROM v; "
+     "CREATE FUNCTION g(w) RETURNS SETOF v LANGUAGE sql AS 'SELECT v FROM v WHERE id = $1.n'"),
+    ("create a table with a function of its rows", "", "CREATE TABLE n (id int PRIMARY KEY); CREATE FUNCTION f(n) RETURNS int LANGUAGE sql AS 'SELECT $1.id'; "
+     "CREATE TABLE o (x n)"),
+    ("drop with a function of its rows", V + OF_ROWS, "DROP FUNCTION f(v); DROP VIEW v"),
+    ("replace with a function of its rows", V + OF_ROWS, f"DROP FUNCTION f(v); DROP VIEW v; CREATE VIEW v AS SELECT id, a, b FROM t; {OF_ROWS}"),
+    ("replace with functions and views of each other", f"{V} {OF_ROWS}; CREATE VIEW w AS SELECT f(v) AS n FROM v; "
+     "CREATE FUNCTION g(w) RETURNS SETOF v LANGUAGE sql AS 'SELECT v FROM v WHERE id = $1.n'",
+     f"DROP VIEW v CASCADE; CREATE VIEW v AS SELECT id, a, b FROM t; {OF_ROWS}; CREATE VIEW w AS SELECT f(v) AS n FROM v; "
+     "CREATE FUNCTION g(w) RETURNS SETOF v LANGUAGE sql AS 'SELECT v FROM v WHERE id = $1.n'"),
     ("table retyped under it", CHAIN, "DROP VIEW x, w, v; ALTER TABLE t ALTER a TYPE varchar(20); " + CHAIN.removeprefix(T)),
 )  # fmt: skip
 VIEW += (Case("view", "security invoker", CHAIN, "ALTER VIEW v SET (security_invoker = on)", since=15),)
@@ -112,6 +124,30 @@ ROUTINE = rows(
     ("revoke what was revoked", F + "REVOKE EXECUTE ON FUNCTION f FROM PUBLIC", "GRANT EXECUTE ON FUNCTION f TO PUBLIC"),
     ("its type renamed", T + "CREATE TYPE e AS ENUM ('x'); CREATE FUNCTION f(v e DEFAULT 'x') RETURNS e LANGUAGE sql AS 'SELECT v'", "ALTER TYPE e RENAME TO ee"),
 )  # fmt: skip
+ROW = V + "CREATE FUNCTION f(v) RETURNS SETOF v LANGUAGE sql STABLE AS 'SELECT $1';"
+AGAIN = "CREATE VIEW v AS SELECT id, a, b FROM t;"
+ROW_TYPE = rows(
+    "row type",
+    ("view and function created", T, "CREATE VIEW v AS SELECT id FROM t; CREATE FUNCTION f(v) RETURNS int LANGUAGE sql AS 'SELECT 1'"),
+    ("view and function replaced", ROW, "DROP FUNCTION f; DROP VIEW v; " + AGAIN + ROW.removeprefix(V)),
+    ("view and function replaced, what both stand on dropped too", T + "CREATE TABLE s (x int); CREATE FUNCTION g(s) RETURNS int LANGUAGE sql AS 'SELECT 1';" + ROW.removeprefix(T),
+     "DROP TABLE s CASCADE; DROP FUNCTION f; DROP VIEW v; ALTER TABLE t ADD c int; CREATE VIEW v AS SELECT id, a, c FROM t;" + ROW.removeprefix(V)),
+    ("view that uses a function of another", ROW + "CREATE VIEW w AS SELECT f(v) FROM v;", "DROP VIEW w; DROP FUNCTION f; DROP VIEW v; " + AGAIN + ROW.removeprefix(V) + "CREATE VIEW w AS SELECT f(v) FROM v"),
+    ("materialized view and function", T, "CREATE MATERIALIZED VIEW m AS SELECT id FROM t; CREATE FUNCTION f(m[]) RETURNS int LANGUAGE sql AS 'SELECT 1'"),
+    ("table and function", T, "CREATE TABLE r (x int); CREATE FUNCTION f(r) RETURNS int LANGUAGE sql AS 'SELECT 1'"),
+    ("table of it", V, "DROP VIEW v; " + AGAIN + "CREATE TABLE k (x v)"),
+    ("column of it", V, "DROP VIEW v; " + AGAIN + "ALTER TABLE t ADD x v[]"),
+    ("attribute of it", V, "DROP VIEW v; " + AGAIN + "CREATE TYPE c AS (x v); CREATE TABLE k (x c)"),
+    ("domain over it", V, "DROP VIEW v; " + AGAIN + "CREATE DOMAIN d AS v; CREATE TABLE k (x d); CREATE FUNCTION g(d) RETURNS d LANGUAGE sql AS 'SELECT $1'"),
+    ("cast from it", V, "DROP VIEW v; " + AGAIN + "CREATE FUNCTION g(v) RETURNS text LANGUAGE sql AS $$SELECT 'x'$$; CREATE CAST (v AS text) WITH FUNCTION g(v)"),
+    ("operator on it", V, "DROP VIEW v; " + AGAIN + "CREATE FUNCTION g(v, v) RETURNS bool LANGUAGE sql AS 'SELECT true'; CREATE OPERATOR === (LEFTARG = v, RIGHTARG = v, FUNCTION = g)"),
+    ("aggregate of it", V, "DROP VIEW v; " + AGAIN + "CREATE FUNCTION g(int, v) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE AGGREGATE s(v) (SFUNC = g, STYPE = int)"),
+    ("SQL body over a column", T, "ALTER TABLE t ADD c int; CREATE FUNCTION g() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT max(c) FROM t; END"),
+    ("SQL body over it", V, "DROP VIEW v; " + AGAIN + "CREATE FUNCTION g() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM v; END; CREATE VIEW w AS SELECT g()"),
+)  # fmt: skip
+ROW_TYPE = tuple(
+    Case(c.kind, c.action, c.setup, f"DO $do$ BEGIN {c.up.rstrip(';')}; END $do$", c.expected) for c in ROW_TYPE
+)  # not taken apart
 ROUTINE = tuple(Case(c.kind, c.action, c.setup, c.up, c.expected, c.reason, trusted=" LEAKPROOF" in c.up) for c in ROUTINE)
 
 G = (
@@ -361,6 +397,7 @@ OWNERS = tuple(
 )
 
 CASES = (
+    *ROW_TYPE,
     *VIEW,
     *MATVIEW,
     *ROUTINE,

@@ -1,11 +1,16 @@
 """A history proved by two processes says what one process says, whatever becomes of the other."""
 
+import os
+import pickle
+from pathlib import Path
+
 import pytest
 
 from tests.support import migration
 from unmigrate.prisma.migrations import Migration
-from unmigrate.prove import later
-from unmigrate.prove.audit import Entry, audit
+from unmigrate.prove import later, told
+from unmigrate.prove.audit import Entry, audit, entry
+from unmigrate.prove.history import History
 from unmigrate.prove.workspace import Workspace
 
 HISTORY = [
@@ -16,6 +21,18 @@ HISTORY = [
     migration("11", "ALTER TABLE t DROP COLUMN c2"),
 ]
 BROKEN = [*HISTORY, migration("12", "ALTER TABLE missing ADD COLUMN x int"), migration("13", "SELECT 1")]
+VARIED = [
+    migration("00", "CREATE SCHEMA a; CREATE TYPE e AS ENUM ('A', 'B'); CREATE TABLE a.t (id serial PRIMARY KEY, k e DEFAULT 'A', n text)"),
+    migration("01", "CREATE VIEW v AS SELECT k, n FROM a.t; COMMENT ON COLUMN a.t.n IS 'n'; CREATE INDEX i ON a.t (lower(n))"),
+    migration("02", "ALTER SCHEMA a RENAME TO b; ALTER TYPE e RENAME TO f"),
+    migration("03", "ALTER TYPE f ADD VALUE 'C'"),
+    migration(
+        "04", "ALTER TABLE b.t RENAME COLUMN n TO m; CREATE TABLE b.u (id int PRIMARY KEY, t int REFERENCES b.t (id) ON DELETE CASCADE)"
+    ),
+    migration("05", "CREATE INDEX CONCURRENTLY j ON b.u (t)"),
+    migration("06", "DROP VIEW v; DROP TABLE b.t CASCADE; DELETE FROM b.u"),
+]
+DROPPED = "the migration dropped the column"
 DIES = (
     """
 import os, pickle
@@ -29,22 +46,57 @@ pickle.dump = dying
 )
 
 
-def entries(work: Workspace, migrations: list[Migration]) -> list[Entry]:
-    return list(audit(work, migrations, rows=False))
+def entries(work: Workspace, migrations: list[Migration], *, rows: bool, jobs: int) -> list[Entry]:
+    return list(audit(work, migrations, rows=rows, jobs=jobs))
 
 
 @pytest.mark.parametrize("start", [later.START, "import sys; sys.exit(1)", "import time; print('noise'); time.sleep(60)", DIES])
 @pytest.mark.parametrize("migrations", [HISTORY, BROKEN])
-def test_two_say_what_one_says(work: Workspace, monkeypatch: pytest.MonkeyPatch, migrations: list[Migration], start: str) -> None:
-    alone = entries(work, migrations)
+@pytest.mark.parametrize("rows", [False, True])
+def test_two_say_what_one_says(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch, migrations: list[Migration], start: str, rows: bool
+) -> None:
+    alone = entries(work, migrations, rows=rows, jobs=1)
     monkeypatch.setattr(later, "WORTH_IT", 2)
     monkeypatch.setattr(later, "START", start)
-    assert later.cut(migrations) < len(migrations)
-    assert entries(work, migrations) == alone
+    assert later.worth_it(migrations, 2) and not later.worth_it(migrations, 1)
+    assert entries(work, migrations, rows=rows, jobs=2) == alone
     assert [e.report["schema"]["verdict"] for e in alone[:12]] == ["exact"] * 11 + ["column-order"]
+    assert not rows or alone[11].report["data"]["plain"] == {
+        "verdict": "lossy",
+        "lost": ["public.t.c2"],
+        "reasons": {"public.t.c2": DROPPED},
+    }
+
+
+@pytest.mark.parametrize("migrations", [HISTORY, VARIED])
+def test_proofs_told_by_another_process_are_the_same(work: Workspace, migrations: list[Migration]) -> None:
+    history = History(work.fresh())
+    start = history.observer.catalog
+    proofs = list(history.prove_all(migrations))
+    assert len(proofs) == len(migrations)
+    heard = list(told.hear(pickle.loads(pickle.dumps(list(told.tell(start, proofs)))), migrations))
+    for one, other in zip(proofs, heard, strict=True):
+        assert one.delta.before.objects == other.delta.before.objects
+        assert one.delta.after.objects == other.delta.after.objects
+        assert (one.delta.keys, one.outcome, one.steps, one.mode) == (other.delta.keys, other.outcome, other.steps, other.mode)
+        assert entry(one) == entry(other)
+
+
+def test_whoever_stops_listening_leaves_no_process(work: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(later, "WORTH_IT", 2)
+    before = children()
+    proving = audit(work, HISTORY, rows=True, jobs=2)
+    next(proving)
+    assert len(children() - before) == 1
+    proving.close()
+    assert children() == before
+
+
+def children() -> set[str]:
+    return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
 
 
 def test_a_history_that_makes_roles_is_proved_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(later, "WORTH_IT", 2)
-    migrations = [*HISTORY, migration("12", "DO $$ BEGIN CREATE ROLE reader; END $$")]
-    assert later.cut(migrations) == len(migrations)
+    assert not later.worth_it([*HISTORY, migration("12", "DO $$ BEGIN CREATE ROLE reader; END $$")], 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 
 from unmigrate.scratch.pool import Pool
-from unmigrate.scratch.sandbox import extensions_named, rewrite_extensions
+from unmigrate.scratch.sandbox import extensions_named, rewrite
 from unmigrate.scratch.server import Server, open_server
 
 Connection = psycopg.Connection[Any]
@@ -247,7 +248,7 @@ def test_the_variable_vouches(server: Server) -> None:
     ],
 )
 def test_statements_that_need_a_superuser_become_calls(before: str, after: str) -> None:
-    assert rewrite_extensions(before) == after
+    assert rewrite(before) == after
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def test_statements_that_need_a_superuser_become_calls(before: str, after: str) 
     ],
 )
 def test_everything_else_stays_byte_for_byte(text: str) -> None:
-    assert rewrite_extensions(text) == text
+    assert rewrite(text) == text
 
 
 @pytest.mark.parametrize(
@@ -363,3 +364,10 @@ def test_v1_uuids_carry_the_time(pool: Pool, database: str) -> None:
         many = connection.execute("SELECT uuid_generate_v1()::text FROM generate_series(1, 200)").fetchall()
         form = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
         assert len(set(many)) == 200 and all(form.fullmatch(text) for (text,) in many)
+
+
+def test_migrations_do_not_wait(migration: Connection) -> None:
+    began = time.monotonic()
+    migration.execute("SELECT pg_sleep(60), pg_sleep_for('1 minute'), pg_sleep_until(clock_timestamp() + interval '1 minute')")
+    migration.execute("DO $$ BEGIN FOR i IN 1..3 LOOP PERFORM pg_catalog.pg_sleep(60.5); END LOOP; END $$")
+    assert time.monotonic() - began < 30

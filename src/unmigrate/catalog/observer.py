@@ -4,17 +4,17 @@ The model is exact at the end of each `refresh`. `read_catalog` is the reference
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
-from unmigrate.catalog import prepared
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.read import read_catalog, read_objects
-from unmigrate.catalog.touched import Counts, Touched, counting, counts, mark, read_committed, read_touched
+from unmigrate.catalog.touched import Counts, Touched, counting, counts, horizon, mark, read_committed, read_touched
+from unmigrate.sql import prepared
 
 DEPENDENTS = """
 with named (catalog, oid) as (
@@ -75,7 +75,10 @@ class Delta:
 
 
 class Observer:
-    """Follows one connection's database. Not for concurrent writers: a scratch database is ours alone."""
+    """Follows one connection's database.
+
+    Where others change the schema too, `join` makes it exact at one moment; what others commit after that is not promised to be seen.
+    """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
@@ -86,12 +89,27 @@ class Observer:
 
     def reset(self) -> None:
         """Read everything anew."""
-        self.catalog = read_catalog(self._connection)
+        self._horizon = horizon(self._connection)
+        self.catalog = self._whole = read_catalog(self._connection)
 
     def begin(self) -> None:
         """Open a transaction that `refresh` can observe."""
         self._beyond = {}
         self._since = self._begun = self._run("BEGIN")
+
+    def join(self) -> Catalog:
+        """In a transaction begun by somebody else: read what was committed since everything was read, and observe from here on."""
+        self.catalog, self._beyond = self._whole, {}
+        self._since = self._begun = self._run("")
+        self._follow(read_committed(self._connection, self._horizon))
+        return self.catalog
+
+    def warm(self, kinds: Collection[str]) -> None:
+        """Have the server plan now what reading such objects takes, so that it takes no time under locks."""
+        first = {kind: [next((o.key.oid for o in self.catalog if o.kind == kind), 0)] for kind in kinds if kind in KINDS}
+        read_objects(self._connection, first, [(0, 0), (0, 1)])
+        read_objects(self._connection, {}, [(0, 1)])
+        self._dependents([])
 
     def _run(self, sql: str) -> Counts:
         """Run this and read the counters, in one round trip."""
@@ -111,7 +129,16 @@ class Observer:
 
         Raises psycopg.Error of `sql`; the catalog is then as it was, and so must the database be made.
         """
-        now = self._run(sql)
+        return self._written(self._run(sql))
+
+    def begin_with(self, sql: str, *, leave: str) -> Delta:
+        """`begin` and `refresh` in one round trip; leave: one statement of ours, to run last. Raises psycopg.Error: then roll back."""
+        begun, now = prepared.run_between(self._connection, self._counting, sql, leave=leave)
+        self._beyond = {}
+        self._since = self._begun = counts(begun)
+        return self._written(counts(now))
+
+    def _written(self, now: Counts) -> Delta:
         touched = read_touched(self._connection, self._since, now)
         self._since = now
         self._beyond |= dict.fromkeys(touched.beyond)
@@ -175,18 +202,21 @@ class Observer:
         for kind in {kind for catalog in touched.lossy for kind in _READ_ALL.get(catalog, ())}:
             wanted[kind] |= {key.oid for key in self.catalog.of_kind(kind)}
         if "pg_inherits" in touched.lossy:
-            self._add(wanted, columns, lambda o: bool(o.facts.get("partitions") or o.facts.get("parents")))
+            related = (o for kind in KINDS.keys() - {"column"} for o in self.catalog.of_kind(kind).values())
+            self._add(wanted, columns, [o for o in related if o.facts.get("partitions") or o.facts.get("parents")])
         if comments := rows.get("comment"):
-            self._add(wanted, columns, lambda o: (o.key.oid, o.key.sub) in comments or (not o.key.sub and _oid_among(o.key.oid, comments)))
+            oids = {oid for oid, _ in comments}
+            self._add(wanted, columns, [o for o in self.catalog if o.key[1:] in comments or (not o.key.sub and o.key.oid in oids)])
         if "pg_description" in touched.lossy:
-            self._add(wanted, columns, _may_be_commented)
+            self._add(wanted, columns, _may_be_commented(self.catalog))
         return wanted, columns
 
-    def _add(self, wanted: dict[str, set[int]], columns: set[tuple[int, int]], chosen: Callable[[Object], bool]) -> None:
-        for o in self.catalog:
-            if chosen(o):
-                columns |= {(o.key.oid, o.key.sub)} if o.kind == "column" else set()
-                wanted[o.kind] |= {o.key.oid} if o.kind != "column" else set()
+    def _add(self, wanted: dict[str, set[int]], columns: set[tuple[int, int]], chosen: Iterable[Object]) -> None:
+        for o in chosen:
+            if o.kind == "column":
+                columns.add((o.key.oid, o.key.sub))
+            else:
+                wanted[o.kind].add(o.key.oid)
 
     def _more_columns(self, before: Catalog, changed: set[Key]) -> set[tuple[int, int]]:
         """Of tables that appeared, or got another owner: facts of all their columns may differ. (Other names are propagated.)"""
@@ -236,9 +266,7 @@ class Observer:
             self.catalog = read_catalog(self._connection)
             mine = self.catalog.objects
             return {k for k in before.objects.keys() | mine.keys() if before.objects.get(k) != mine.get(k)}
-        arguments = f"{prepared.array(o.key.catalog for o in renamed)}, {prepared.array(o.key.oid for o in renamed)}"
-        (rows,) = prepared.run(self._connection, [prepared.Call(DEPENDENTS, "text[], oid[]", arguments)])
-        dependents = {(catalog, oid) for catalog, oid in rows}
+        dependents = self._dependents(renamed)
         tables = {o.key.oid for o in renamed if o.key.catalog == "pg_class"}
         wanted: dict[str, set[int]] = defaultdict(set)
         columns = {(oid, 0) for oid in tables}
@@ -249,6 +277,12 @@ class Observer:
                 else:
                     wanted[o.kind].add(key.oid)
         return self._read(wanted, columns)
+
+    def _dependents(self, objects: list[Object]) -> set[tuple[str, int]]:
+        """(catalog, oid) of what depends on them."""
+        arguments = f"{prepared.array(o.key.catalog for o in objects)}, {prepared.array(o.key.oid for o in objects)}"
+        (rows,) = prepared.run(self._connection, [prepared.Call(DEPENDENTS, "text[], oid[]", arguments)])
+        return {(catalog, oid) for catalog, oid in rows}
 
     def notes(self, delta: Delta) -> tuple[str, ...]:
         """What went beyond the database and is not part of its catalog."""
@@ -263,9 +297,16 @@ class Observer:
         )
 
 
-def _may_be_commented(o: Object) -> bool:
-    more = ("comment", "remark", "index_comment", "partitions", "sequence", "not_null_more")
-    return o.kind in ("composite", "view", "materialized view") or any(o.facts.get(fact) for fact in more)
+def _may_be_commented(catalog: Catalog) -> list[Object]:
+    """Asked of every object of a catalog: the loop is kept short."""
+    found = [o for kind in _WITH_PARTS for o in catalog.of_kind(kind).values()]
+    for o in catalog.objects.values():
+        facts = o.facts
+        for name in _SPEAKS.get(o.kind, _ANY_SPEAKS):
+            if facts.get(name):
+                found.append(o)
+                break
+    return found
 
 
 def _parts(o: Object) -> list[Any] | None:
@@ -277,6 +318,10 @@ def _parts(o: Object) -> list[Any] | None:
     return [part[0] for part in named] if named else None
 
 
+_WITH_PARTS = frozenset({"composite", "view", "materialized view"})  # comments on their columns are theirs
+# Facts of a kind that may hold the comment of something that is no object of its own.
+_ANY_SPEAKS = ("comment", "remark", "index_comment", "partitions", "sequence", "not_null_more")
+_SPEAKS: dict[str, tuple[str, ...]] = {"table": ("comment",), "column": ("comment", "sequence", "not_null_more")}
 # Rows lost there leave no other trace: these kinds are read again whole.
 _READ_ALL = {
     "pg_ts_config_map": ("pg_ts_config",),
@@ -290,7 +335,3 @@ _READ_ALL = {
 _KINDS_OF: dict[str, list[str]] = defaultdict(list)
 for _kind in KINDS.values():
     _KINDS_OF[_kind.catalog].append(_kind.name)
-
-
-def _oid_among(oid: int, comments: set[tuple[int, int]]) -> bool:
-    return any(oid == one for one, _ in comments)

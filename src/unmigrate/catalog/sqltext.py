@@ -1,8 +1,10 @@
 """Pieces of SQL text that every kind needs: quoting, comments, grants."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from unmigrate.catalog.model import Object
 
 RESERVED_PLACEHOLDER = "{owner}"  # stands for the object's owner in grants, so that two servers compare
 
@@ -43,20 +45,45 @@ def grantee_sql(grantee: str) -> str:
     return {"": "PUBLIC", RESERVED_PLACEHOLDER: "CURRENT_USER"}.get(grantee, ident(grantee))
 
 
-def grant_sql(what: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> list[str]:
+def grant_sql(
+    what: str, old: dict[str, Any] | None, new: dict[str, Any] | None, order: Sequence[str] | None = (), now: Sequence[str] | None = ()
+) -> list[str]:
     """GRANT and REVOKE statements that turn the grants `old` into `new`.
 
     Grants are {"added": [[grantee, privilege, grantable, columns?]], "removed": [...]} relative to the built-in default.
+    order: the grantees as they are to stand, and pg_dump shows them; now: as they stand.
     """
     old_added, old_removed = _entries(old)
     new_added, new_removed = _entries(new)
+    place = {grantee: number for number, grantee in enumerate(order or ())}
+    late = _to_the_end(order or (), [g for g in now or () if any(g == e[0] for e in new_added)], new_added)
+    again = {entry for entry in old_added & new_added if entry[0] in late}
     statements = []
-    for grantee, privilege, _ in sorted((old_added - new_added) | (new_removed - old_removed)):
+    for grantee, privilege, _ in sorted((old_added - new_added) | (new_removed - old_removed) | again):
         statements.append(f"REVOKE {privilege} ON {what} FROM {grantee_sql(grantee)}")
-    for grantee, privilege, option in sorted((new_added - old_added) | (old_removed - new_removed)):
+    granted = (new_added - old_added) | (old_removed - new_removed) | again
+    for grantee, privilege, option in sorted(granted, key=lambda entry: (place.get(entry[0], -1), entry)):
         with_option = " WITH GRANT OPTION" if option else ""
         statements.append(f"GRANT {privilege} ON {what} TO {grantee_sql(grantee)}{with_option}")
     return statements
+
+
+def grants(what: str, now: Object | None, wanted: Object) -> list[str]:
+    """`grant_sql` for an object that is as `now`, or was just made."""
+    order = wanted.raw.get("grantees")
+    if now is None:
+        return grant_sql(what, None, wanted.facts["acl"], order)
+    return grant_sql(what, now.facts["acl"], wanted.facts["acl"], order, now.raw.get("grantees"))
+
+
+def _to_the_end(order: Sequence[str], staying: Sequence[str], entries: set[tuple[str, str, bool]]) -> set[str]:
+    """Grantees that stand before one that is to be granted first: to be granted anew. Not if others may hold what they granted."""
+    wanted = [g for g in order if any(g == e[0] for e in entries)]
+    kept = 0
+    while kept < len(staying) and kept < len(wanted) and staying[kept] == wanted[kept]:
+        kept += 1
+    late = set(staying[kept:]) - {"", RESERVED_PLACEHOLDER}
+    return set() if any(option for grantee, _, option in entries if grantee in late) else late
 
 
 def _entries(grants: dict[str, Any] | None) -> tuple[set[tuple[str, str, bool]], set[tuple[str, str, bool]]]:
@@ -89,6 +116,15 @@ def acl_json(acl: str, kind: str, owner: str) -> str:
         f"/*rare {acl} is not null*/(case when {acl} is null then null else nullif(jsonb_strip_nulls(jsonb_build_object("
         f"'added', {minus(mine, default)}, 'removed', {minus(default, mine)})), '{{}}') end)/*end*/"
     )
+
+
+def grantees_json(acl: str, owner: str) -> str:
+    """SQL for who was granted something, in the order in which pg_dump shows it."""
+    name = (
+        f"case when x.grantee = 0 then '' when x.grantee = {owner} then '{RESERVED_PLACEHOLDER}' else pg_get_userbyid(x.grantee)::text end"
+    )
+    distinct = f"select x.grantee, min(o) o from aclexplode({acl}) with ordinality x (grantor, grantee, privilege, grantable, o) group by 1"
+    return f"/*rare {acl} is not null*/(select jsonb_agg({name} order by x.o) from ({distinct}) x)/*end*/"
 
 
 _RARE = re.compile(r"/\*rare (.*?)\*/.*?/\*end\*/", re.DOTALL)

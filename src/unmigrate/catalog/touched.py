@@ -12,8 +12,8 @@ from typing import Any
 
 import psycopg
 
-from unmigrate.catalog import prepared
 from unmigrate.catalog.kinds.other import CATALOGS as OTHER_CATALOGS
+from unmigrate.sql import prepared
 
 FIRST_USER_OID = 16384
 # Catalogs of what is wider than the schema of one database: seen, told, not undone.
@@ -25,6 +25,7 @@ BEYOND = {
     "pg_subscription": "a subscription was created, changed or dropped: it reaches another server and is not undone",
     "pg_seclabel": "security labels were changed and are not undone",
 }
+# The cheapest condition first: the planner leaves them in this order.
 _USER = f"oid >= {FIRST_USER_OID}"
 _MINE = "age(xmin) <= $1"
 _RELATION = (
@@ -40,7 +41,7 @@ _COLUMN_OF = (
 
 def _rows(tag: str, catalog: str, condition: str = "true", report: str = "oid") -> str:
     """Rows of a catalog that the transaction wrote; report: the column that holds the oid to read again."""
-    return f"select '{tag}', {report}::int8, 0 from {catalog} where {_MINE} and {condition}"
+    return f"select '{tag}', {report}::int8, 0 from {catalog} where {condition} and {_MINE}"
 
 
 def _told_by_relation(oids: str) -> str:
@@ -57,18 +58,18 @@ union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d wher
 
 
 _CLASS = f"""
-with t as materialized (select oid, relkind from pg_class where {_MINE} and {_USER} and relkind in ('r', 'p', 'i', 'I', 'S', 'v', 'm', 'c', 'f'))
+with t as materialized (select oid, relkind from pg_class where {_USER} and {_MINE} and relkind in ('r', 'p', 'i', 'I', 'S', 'v', 'm', 'c', 'f'))
 select {_RELATION}, oid::int8, 0 from t
 union all {_told_by_relation("select oid from t where relkind in ('i', 'I', 'S')")}"""
 
 _ATTRIBUTE = f"""
 select {_COLUMN_OF.format(relation="attrelid")}, attrelid::int8, attnum::int4 from pg_attribute
-where {_MINE} and attrelid >= {FIRST_USER_OID} and attnum > 0"""
+where attrelid >= {FIRST_USER_OID} and attnum > 0 and {_MINE}"""
 
 _ATTRDEF = f"select {_COLUMN_OF.format(relation='adrelid')}, adrelid::int8, adnum::int4 from pg_attrdef where {_MINE}"
 
 _CONSTRAINT = f"""
-with t as materialized (select * from pg_constraint where {_MINE} and {_USER})
+with t as materialized (select * from pg_constraint where {_USER} and {_MINE})
 select 'constraint', oid::int8, 0 from t where contype <> 'n'
 union all select 'column', conrelid::int8, conkey[1]::int4 from t where contype = 'n' and conrelid <> 0
 union all select 'behind', conindid::int8, 0 from t where contype in ('p', 'u', 'x')"""
@@ -87,7 +88,7 @@ union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d wher
 _TYPE = f"""
 select case typtype when 'e' then 'enum' when 'd' then 'domain' when 'c' then 'composite' else 'other type' end,
   (case when typtype = 'c' then typrelid else oid end)::int8, 0
-from pg_type where {_MINE} and {_USER} and typelem = 0
+from pg_type where {_USER} and typelem = 0 and {_MINE}
   and (typtype <> 'c' or exists (select from pg_class c where c.oid = typrelid and c.relkind = 'c'))"""
 
 _TRIGGER = f"""
@@ -100,7 +101,7 @@ union all select 'constraint', tgconstraint::int8, 0 from t where tgisinternal a
 _REWRITE = f"""
 select case when rulename = '_RETURN' then (select {_RELATION} from pg_class c where c.oid = ev_class) else 'rule' end,
   (case when rulename = '_RETURN' then ev_class else oid end)::int8, 0
-from pg_rewrite where {_MINE} and {_USER}"""
+from pg_rewrite where {_USER} and {_MINE}"""
 
 _DESCRIPTION = f"""
 with t as materialized (select objoid, classoid, objsubid from pg_description where {_MINE}),
@@ -128,7 +129,7 @@ _SOURCES: dict[str, str] = {
     "pg_sequence": _SEQUENCE,
     "pg_type": _TYPE,
     "pg_enum": _rows("enum", "pg_enum", report="enumtypid"),
-    "pg_proc": f"select case prokind when 'a' then 'aggregate' else 'routine' end, oid::int8, 0 from pg_proc where {_MINE} and {_USER}",
+    "pg_proc": f"select case prokind when 'a' then 'aggregate' else 'routine' end, oid::int8, 0 from pg_proc where {_USER} and {_MINE}",
     "pg_trigger": _TRIGGER,
     "pg_policy": _rows("policy", "pg_policy"),
     "pg_rewrite": _REWRITE,
@@ -234,6 +235,12 @@ def read_touched(connection: psycopg.Connection[Any], since: Counts, now: Counts
 def mark(connection: psycopg.Connection[Any]) -> str:
     """A transaction id that is older than all to come, for `read_committed`."""
     (row,) = connection.execute("select (txid_current() % 4294967296)::text").fetchall()
+    return str(row[0])
+
+
+def horizon(connection: psycopg.Connection[Any]) -> str:
+    """A mark below which every transaction has ended: a reading that follows has seen all of theirs, `read_committed` all later ones."""
+    (row,) = connection.execute("select ((pg_snapshot_xmin(pg_current_snapshot())::text::numeric - 1) % 4294967296)::text").fetchall()
     return str(row[0])
 
 

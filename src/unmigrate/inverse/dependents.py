@@ -5,8 +5,8 @@ from typing import Any
 
 import psycopg
 
-from unmigrate.catalog import prepared
 from unmigrate.catalog.model import Key
+from unmigrate.sql import prepared
 
 Dependents = Callable[[Iterable[Key]], list[tuple[Key, Key]]]
 """keys -> (dependent, what it depends on); sub-objects (columns) are told apart."""

@@ -5,6 +5,7 @@ way, drop what was added, rename back, re-create from the bottom up, change colu
 put back what was taken away. Kinds say how; this module says in what order.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,7 @@ from unmigrate.catalog.kinds.sequence import owned_by
 from unmigrate.catalog.model import Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.catalog.sqltext import grant_sql
-from unmigrate.inverse import retype
+from unmigrate.inverse import apart, retype
 from unmigrate.inverse.dependents import Dependents
 from unmigrate.inverse.model import InverseStep
 
@@ -65,7 +66,7 @@ def invert(delta: Delta, dependents: Dependents, compiles: Callable[[str], bool]
         if key not in work.drop and conversion.column.parent not in work.drop
     }
     _clear_the_way(work, delta, dependents, converted)
-    return _Builder(delta, work, converted, compiles).steps()
+    return _Builder(delta, work, converted, compiles, apart.edges(work.drop, dependents)).steps()
 
 
 def _sort_out(delta: Delta) -> Work:
@@ -75,7 +76,7 @@ def _sort_out(delta: Delta) -> Work:
     named = [(twins[o.kind, o.name], o) for o in delta.dropped if (o.kind, o.name) in twins]
     pairs = [(now, wanted) for now, wanted in named if _same_parent(now, wanted, delta)]
     for now, wanted in pairs:
-        if now.facts == wanted.facts:
+        if now.facts == wanted.facts and _same_columns(now, wanted):
             del work.drop[now.key], work.create[wanted.key]
         elif now.kind == "enum":
             del work.drop[now.key], work.create[wanted.key]
@@ -112,6 +113,11 @@ def _same_parent(now: Object, wanted: Object, delta: Delta) -> bool:
     if now.parent == wanted.parent or now.parent is None or wanted.parent is None:
         return now.parent == wanted.parent
     return now.parent not in delta.before.objects and wanted.parent not in delta.after.objects
+
+
+def _same_columns(now: Object, wanted: Object) -> bool:
+    """Whether an index or constraint is on the very same columns: of columns that changed names, the text does not tell."""
+    return now.parent != wanted.parent or now.raw.get("columns") == wanted.raw.get("columns")
 
 
 def _whole_tables(work: Work, pairs: list[tuple[Object, Object]], delta: Delta) -> None:
@@ -178,8 +184,17 @@ def _in_the_way(victim: Object, on: Key, types: list[Key]) -> bool:
 class _Builder:
     """Puts the work into order."""
 
-    def __init__(self, delta: Delta, work: Work, converted: dict[Key, retype.Conversion], compiles: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        delta: Delta,
+        work: Work,
+        converted: dict[Key, retype.Conversion],
+        compiles: Callable[[str], bool],
+        first: dict[Key, set[Key]],
+    ) -> None:
+        """first: what must be dropped before what, besides what the kinds tell."""
         self._before, self._after, self._work = delta.before, delta.after, work
+        self._first = first
         self._converted, self._compiles = converted, compiles
         self._out: list[InverseStep] = []
         # tables that go, or lose a key: foreign keys to them must be gone before
@@ -193,10 +208,11 @@ class _Builder:
         work = self._work
         created = sorted(work.create.values(), key=lambda o: (KINDS[o.kind].rank, o.key.oid, o.key.sub))
         twins = {(o.kind, o.name) for o in created}
-        early = [o for o in work.drop.values() if self._goes_early(o, twins)]
-        self._drop(early)
-        self._drop(o for o in work.drop.values() if o.kind == "column" and o not in early)
-        self._drop(o for o in work.drop.values() if o.kind == "table")
+        phases = {o.key: self._phase(o, twins) for o in work.drop.values()}
+        apart.pull(phases, self._first, work.drop)
+        drops = [[o for o in work.drop.values() if phases[o.key] == phase] for phase in range(5)]
+        for objects in drops[:3]:
+            self._drop(objects)
         self._rename()
         for kinds in (("schema", "extension"), ("enum", "composite", "domain", "other type")):
             self._create(sorted((o for o in created if o.kind in kinds), key=lambda o: o.key.oid))
@@ -207,8 +223,8 @@ class _Builder:
         self._create(o for o in created if o.kind == "column" and o.parent not in work.create and not _follows(o))
         self._alter()
         self._owned(created)
-        self._drop(o for o in work.drop.values() if o.kind in LATE_TYPES and o not in early)
-        self._drop(o for o in work.drop.values() if o.kind not in LATE_TYPES | EARLY | {"table", "column"} and o not in early)
+        for objects in drops[3:]:
+            self._drop(objects)
         self._create(o for o in created if o.kind == "index" and o.facts["table_kind"] != "m")
         constraints = [o for o in created if o.kind == "constraint" and (o.facts["of"] == "TABLE" or o.parent not in work.create)]
         self._create(o for o in constraints if o.facts["contype"] != "f")
@@ -222,17 +238,21 @@ class _Builder:
         self._create(o for o in created if o.kind in OTHERS)
         return self._out
 
-    def _goes_early(self, o: Object, twins: set[tuple[str, str]]) -> bool:
+    def _phase(self, o: Object, twins: set[tuple[str, str]]) -> int:
+        """When it is dropped: 0 at once, 1 columns, 2 tables, 3 when nobody uses it any more, 4 whatever else there is."""
         if o.kind in EARLY and o.kind != "routine":
-            return True
-        return o.kind in ("routine", "sequence", "column", "domain", "composite") and (o.kind, o.name) in twins
+            return 0
+        if o.kind in ("routine", "sequence", "column", "domain", "composite") and (o.kind, o.name) in twins:
+            return 0
+        return {"column": 1, "table": 2}.get(o.kind, 3 if o.kind in LATE_TYPES else 4)
 
     def _add(self, o: Object, statements: Iterable[str]) -> None:
         self._out += [InverseStep(sql, o.kind, o.name, frozenset({o.key})) for sql in statements]
 
     def _drop(self, objects: Iterable[Object]) -> None:
         rank = {"constraint": 100}
-        for o in sorted(objects, key=lambda o: (-(rank.get(o.kind, KINDS[o.kind].rank)), _fk_first(o), -o.key.oid, -o.key.sub)):
+        listed = sorted(objects, key=lambda o: (-(rank.get(o.kind, KINDS[o.kind].rank)), _fk_first(o), -o.key.oid, -o.key.sub))
+        for o in apart.sort(listed, self._first):
             if not self._falls_with_parent(o) and not (_follows(o) and self._work.drop.keys() & self._ancestors(o)):
                 self._add(o, KINDS[o.kind].drop(o))
 
@@ -312,21 +332,27 @@ class _Builder:
             if now.kind == "column" and changed & {"type"}:
                 self._add(wanted, self._convert(renamed, wanted, changed))
                 continue
-            self._add(wanted, KINDS[now.kind].alter(renamed, wanted, changed) or [])
-            if "owner_role" in changed and not wanted.facts.get("owned_by"):
+            if "owner_role" in changed and not wanted.facts.get("owned_by"):  # what the next owner was granted goes up in that
                 self._add(wanted, [_owner(wanted)])
+            self._add(wanted, KINDS[now.kind].alter(renamed, wanted, changed) or [])
 
     def _convert(self, now: Object, wanted: Object, changed: frozenset[str]) -> list[str]:
         """A type goes back by a cast; where there is none, by text; where that fails too, the values cannot return."""
         statements = KINDS["column"].alter(now, wanted, changed) or []
         label, old, new = wanted.facts["label"], now.facts["type"], wanted.facts["type"]
+        returning = {o.name for o in self._work.create.values() if o.kind == "enum"}
+        spoken = {"text", "character varying", *(o.name for o in self._after.of_kind("enum").values())}
+        by_label = new.removesuffix("[]") in returning and re.sub(r"\(\d+\)", "", old.removesuffix("[]")) in spoken
         result = []
         for sql in statements:
             head, using, expression = sql.partition(" USING ")
             if using and f" TYPE {new}" in head:
                 source = f"(select null::{old} as {label}) q"
                 options = (expression, f"{label}::text::{new}", f"NULL::{new}")
-                expression = next(e for e in options if e == options[-1] or self._compiles(f"{e} from {source}"))
+                if by_label and old.endswith("[]") == new.endswith("[]"):  # the type is not there yet, so that nothing would compile
+                    expression = f"{label}::text{'[]' * new.endswith('[]')}::{new}"
+                else:
+                    expression = next(e for e in options if e == options[-1] or self._compiles(f"{e} from {source}"))
                 sql = f"{head} USING {expression}"
             result.append(sql)
         return result

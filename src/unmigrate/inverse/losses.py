@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.inverse.model import Loss
-from unmigrate.sql.writes import Write, identifiers, may_write, writes
+from unmigrate.sql.writes import Write, identifiers, may_write, only_read, writes
 
 # type before -> types whose values all came from it and go back to the same value (both casts are exact)
 _WIDENINGS = {
@@ -102,7 +102,7 @@ def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
     tables = delta.before.of_kind("table")
     for write in text.tables:
         for table in resolve(write, delta, tables):
-            yield from _one_write(migration, write, table, delta, tables)
+            yield from _one_write(migration, write, table, delta, tables, text.renamed)
     for table_name, column in text.conversions:
         for table in resolve(table_name, delta, tables):
             names = [c.name for c in delta.before.columns(table.key) if _plain(c.facts["label"]) == column]
@@ -129,9 +129,13 @@ def _plain(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
-def _one_write(migration: str, write: Write, table: Object, delta: Delta, tables: Mapping[Key, Object]) -> Iterable[Loss]:
+def _one_write(
+    migration: str, write: Write, table: Object, delta: Delta, tables: Mapping[Key, Object], renamed: Iterable[tuple[str, str, str]]
+) -> Iterable[Loss]:
     triggers = [o for c in (delta.before, delta.after) for o in c.children(table.key) if o.kind == "trigger"]
     added = {_plain(o.facts["label"]) for o in delta.created if o.kind == "column" and o.parent == table.key}
+    there = {_plain(c.facts["label"]) for c in delta.before.columns(table.key)}
+    added |= {old for owner, old, new in renamed if owner == write.table and new in added and old not in there}
     own_only = write.verb == "update" and write.columns is not None and write.columns <= added
     if not own_only or triggers:
         verb = {"insert": "inserted rows", "delete": "deleted rows", "truncate": "emptied it"}.get(write.verb, "updated rows")
@@ -146,22 +150,40 @@ def _one_write(migration: str, write: Write, table: Object, delta: Delta, tables
 
 
 def _cascades(table: Object, delta: Delta, tables: Mapping[Key, Object], write: Write) -> list[Object]:
-    """Tables that foreign keys change along, transitively."""
-    action = "ON UPDATE (CASCADE|SET)" if write.verb == "update" else "ON (DELETE|UPDATE) (CASCADE|SET)"
-    reached, pending = {table.key}, [table]
+    """Tables that foreign keys change along, transitively: where rows go, or where their columns change."""
+    verbs = {"delete": ("delete",), "truncate": ("truncate",), "merge": ("delete", "update")}.get(write.verb, ("update",))
+    pending: list[tuple[Key, str, frozenset[str] | None]] = [
+        (table.key, verb, write.columns if write.verb == "update" else None) for verb in verbs
+    ]
+    seen = set(pending)
     while pending:
-        parent = pending.pop()
+        parent, verb, columns = pending.pop()
         for catalog in (delta.before, delta.after):
             for fk in catalog.of_kind("constraint").values():
-                if fk.facts["contype"] != "f" or fk.parent is None or fk.parent in reached or fk.parent not in tables:
+                child = fk.parent
+                if fk.facts["contype"] != "f" or child is None or child not in tables or fk.raw["references"] != str(parent.oid):
                     continue
-                points_here = fk.raw["references"] == str(parent.key.oid)
-                if write.verb == "update" and parent is table and not _referenced(fk) & (write.columns or frozenset()):
-                    continue
-                if points_here and (write.verb == "truncate" or re.search(action, fk.facts["definition"])):
-                    reached.add(fk.parent)
-                    pending.append(tables[fk.parent])
-    return [tables[k] for k in reached if k != table.key]
+                event = _carried(fk, verb, columns)
+                if event is not None and (child, *event) not in seen:
+                    seen.add((child, *event))
+                    pending.append((child, *event))
+    return [tables[k] for k in sorted({key for key, _, _ in seen}) if k != table.key]
+
+
+def _carried(fk: Object, verb: str, columns: frozenset[str] | None) -> tuple[str, frozenset[str] | None] | None:
+    """(what happens to rows that refer to one that is deleted, truncated or updated in these columns, in which columns of theirs)."""
+    if verb == "truncate":
+        return verb, None
+    definition = fk.facts["definition"]
+    if verb == "update" and columns is not None and not _referenced(fk) & columns:
+        return None
+    match = re.search(rf"ON {verb.upper()} (CASCADE|SET)", definition)
+    if match is None:
+        return None
+    if verb == "delete" and match[1] == "CASCADE":
+        return "delete", None
+    own = re.search(r"FOREIGN KEY \(([^)]*)\)", definition)
+    return "update", frozenset(_plain(name.strip()) for name in own[1].split(",")) if own else None
 
 
 def _referenced(fk: Object) -> frozenset[str]:
@@ -179,5 +201,5 @@ def _routine_bodies(names: Iterable[str], delta: Delta) -> list[str]:
 def _mentioned(body: str, delta: Delta, tables: Mapping[Key, Object]) -> list[Object]:
     if not may_write(body):
         return []
-    names = identifiers(body)
+    names = identifiers(body) - only_read(body)
     return [t for t in tables.values() if _plain(t.facts["label"]) in names]

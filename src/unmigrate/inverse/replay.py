@@ -4,18 +4,22 @@ A file runs in one transaction of ours, so that what comes after can be tried an
 itself, or that PostgreSQL refuses to run in one, is committed for real, whole or statement by statement.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg
 
 from unmigrate.catalog.observer import Delta, Observer
-from unmigrate.sql import script
+from unmigrate.sql import prepared, script
 
 Mode = Literal["transaction", "committed", "statements"]
 INSUFFICIENT_PRIVILEGE = "42501"
 SYNTAX_ERROR = "42601"
-EXPECTS = "give what the history expects to find with --setup FILE, or a scratch server that has it with --scratch URL"
+APPLIED = "unmigrate_applied"  # savepoint right after a migration
+EXPECTS = (
+    "give what the history expects to find with --setup FILE ([scratch] setup in unmigrate.toml), or a server that has it with --scratch"
+)
 NOT_IN_TRANSACTION = ("25001", "55P04")  # active_sql_transaction (CONCURRENTLY), unsafe_new_enum_value_usage
 
 
@@ -43,7 +47,7 @@ class ReplayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How a migration ran. In mode "transaction" the transaction is still open."""
+    """How a migration ran. In mode "transaction" the transaction is still open, with the savepoint APPLIED at its end."""
 
     mode: Mode
     delta: Delta
@@ -53,14 +57,26 @@ def apply(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> 
     """Run one migration and observe it. Raises ReplayError; the database is then as before, if it could be."""
     blanked = script.without_control(sql)
     if blanked is not None:
-        observer.begin()
         try:
-            return Applied("transaction", observer.refresh(blanked))
+            return Applied("transaction", observer.begin_with(f"{blanked}\n{left_behind(blanked)}", leave=f"SAVEPOINT {APPLIED}"))
         except psycopg.Error as error:
             connection.execute("ROLLBACK")
             if error.sqlstate not in NOT_IN_TRANSACTION:
                 raise ReplayError(_message(error), error.sqlstate) from error
     return _apply_committed(connection, observer, sql)
+
+
+_FORMATS = ("datestyle", "intervalstyle", "extra_float_digits", "quote_all_identifiers")
+_RESET = "; ".join(f"RESET {name}" for name in ("statement_timeout", *_FORMATS, "ROLE"))
+_SESSION = re.compile(rf"\brole\b|_timeout\b|{'|'.join(_FORMATS)}", re.IGNORECASE)
+
+
+def left_behind(sql: str) -> str:
+    """Text to run after it: ends states of the session that a migration may leave and that are not for what comes after.
+
+    Deploys are sessions of their own: what follows, ways back first, runs as whoever deploys. Nor are its limits of time for us.
+    """
+    return f"; {_RESET}" if _SESSION.search(sql) else ""
 
 
 def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> Applied:
@@ -83,11 +99,14 @@ def run(connection: psycopg.Connection[Any], sql: str) -> Mode:
             mode = "statements"
             for statement in script.split(sql):
                 connection.execute(statement.text)
+        if _SESSION.search(sql):
+            connection.execute(_RESET)
     except (psycopg.Error, script.ScriptError) as error:
         raise ReplayError(_message(error), getattr(error, "sqlstate", None)) from error
     if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         connection.execute("ROLLBACK")
         raise ReplayError("the file opens a transaction and never commits it: Prisma would report success and lose everything", None)
+    prepared.look_again(connection)
     return mode
 
 

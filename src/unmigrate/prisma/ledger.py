@@ -80,7 +80,8 @@ def read_ledger(connection: psycopg.Connection[Any], schema: str) -> tuple[Ledge
         found = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
         if not found or not found[0]:
             return None
-        rows = connection.execute(f"select {columns} from {table} order by started_at, id").fetchall()
+        # Binary: as text, times read otherwise under every DateStyle, and psycopg knows one of them.
+        rows = connection.execute(f"select {columns} from {table} order by started_at, id", binary=True).fetchall()
     except psycopg.errors.InsufficientPrivilege as error:
         remedy = f"GRANT USAGE ON SCHEMA {quoted(schema)}, and SELECT, DELETE ON {table}, to the role that connects"
         raise EnvironmentProblem("the ledger may not be read", code="privilege", remedy=remedy) from error

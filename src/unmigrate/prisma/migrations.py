@@ -6,6 +6,7 @@ so the SQL that ran is not the SQL in the file.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def read_migrations(folder: Path, *, on_code: Callable[[UsageError], None] | Non
     if provider is not None and provider not in POSTGRES:
         message = f"the migrations are for {provider} ({LOCK_FILE}); unmigrate is for PostgreSQL"
         raise RefusedError(message, code="provider", remedy="give the folder of a PostgreSQL project")
-    found = tuple(_read(each) for each in sorted(_folders(folder, on_code), key=lambda each: order_key(each.name)))
+    found = tuple(_read(each, names) for each, names in sorted(_folders(folder, on_code), key=lambda each: order_key(each[0].name)))
     if not found:
         raise UsageError(
             f"{folder} holds no migrations", code="no-migrations", remedy="give the folder that holds <name>/migration.sql, or --project"
@@ -84,33 +85,38 @@ def checksums(raw: bytes) -> tuple[str, frozenset[str]]:
     """The checksum of a file, and those of its variants: other line ends, and hex without leading zeros as old versions wrote it."""
     unix = raw.replace(b"\r\n", b"\n")
     digests = [hashlib.sha256(variant).digest() for variant in {raw, unix, unix.replace(b"\n", b"\r\n")}]
-    written = {digest.hex() for digest in digests} | {"".join(f"{byte:x}" for byte in digest) for digest in digests}
+    written = {digest.hex() for digest in digests} | {f" {digest.hex(' ')}".replace(" 0", "").replace(" ", "") for digest in digests}
     exact = hashlib.sha256(raw).hexdigest()
     return exact, frozenset(written - {exact})
 
 
-def _folders(folder: Path, on_code: Callable[[UsageError], None] | None) -> Iterator[Path]:
+def _folders(folder: Path, on_code: Callable[[UsageError], None] | None) -> Iterator[tuple[Path, list[str]]]:
+    """The migrations' folders, and the names in each."""
     try:
-        entries = sorted(folder.iterdir())
+        with os.scandir(folder) as listing:
+            entries = sorted(each.name for each in listing if each.is_dir(follow_symlinks=False))
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}", code="unreadable", remedy="check its permissions") from error
-    for each in entries:
-        if each.is_symlink() or not each.is_dir():
-            continue
+    for each in map(folder.joinpath, entries):
         try:
-            if _is_migration(each):
-                yield each
+            names = _names(each)
+            if _is_migration(each, names):
+                yield each, names
         except UsageError as error:
             if on_code is None or error.code not in ("code-migration", "no-sql"):
                 raise
             on_code(error)
 
 
-def _is_migration(folder: Path) -> bool:
+def _names(folder: Path) -> list[str]:
     try:
-        names = sorted(each.name for each in folder.iterdir())
+        with os.scandir(folder) as listing:
+            return sorted(each.name for each in listing)
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}", code="unreadable", remedy="check its permissions") from error
+
+
+def _is_migration(folder: Path, names: list[str]) -> bool:
     if SCRIPT in names:
         return True
     if folder.name.startswith("."):
@@ -124,7 +130,7 @@ def _is_migration(folder: Path) -> bool:
     return False
 
 
-def _read(folder: Path) -> Migration:
+def _read(folder: Path, names: list[str]) -> Migration:
     path = folder / SCRIPT
     raw = _bytes(path)
     sql = _text(path, raw)
@@ -132,7 +138,7 @@ def _read(folder: Path) -> Migration:
     if _PLACEHOLDER.search(sql) and (match := _PLACEHOLDER.search(_QUOTED.sub(" ", sql))):
         message = f"{folder.name}/{SCRIPT} still has a template placeholder: {match[0][:60]}"
         raise UsageError(message, code="placeholder", remedy="fill in the template first: Prisma would send it as it stands")
-    down = next((folder / name for name in DOWN_FILES if (folder / name).is_file()), None)
+    down = next((folder / name for name in DOWN_FILES if name.split("/")[0] in names and (folder / name).is_file()), None)
     exact, variants = checksums(raw)
     return Migration(folder.name, folder, sql, exact, _text(down, _bytes(down)) if down else None, variants)
 

@@ -6,6 +6,7 @@ and `20240101_Add` after `20240101_add`, where bytes would say otherwise. Digits
 """
 
 import unicodedata
+from functools import lru_cache
 
 # ICU's order of printable ASCII that is neither digit nor letter. Everything else falls into groups by Unicode category below.
 _PUNCTUATION = {char: rank for rank, char in enumerate(" _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$")}
@@ -18,8 +19,12 @@ _LATER = frozenset("ßæœ\u017f")
 OrderKey = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, ...], ...], tuple[int, ...], str]
 
 
+@lru_cache(maxsize=4096)
 def order_key(name: str) -> OrderKey:
     """A sort key for names of migrations: letters, then accents, then case, then the name itself."""
+    if name.isascii():
+        found = [(weight, char) for char in name if (weight := _ascii_weight(char)) is not None]
+        return tuple(w for w, _ in found), ((),) * len(found), tuple(int(char.isupper()) for _, char in found), name
     primary: list[tuple[int, int]] = []
     accents: list[tuple[int, ...]] = []
     case: list[int] = []
@@ -36,6 +41,11 @@ def order_key(name: str) -> OrderKey:
             accents.append(() if original.lower() not in _LATER else (len(_ACCENTS),))
             case.append(int(original != original.lower()))
     return tuple(primary), tuple(accents), tuple(case), name
+
+
+@lru_cache(maxsize=128)
+def _ascii_weight(char: str) -> tuple[int, int] | None:
+    return _weight(char.lower())
 
 
 def _weight(char: str) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog, Key
 from unmigrate.catalog.observer import Delta, Observer
-from unmigrate.prove.schema import Difference, Verdict, differences, order_changed
+from unmigrate.prove.schema import Difference, Verdict, differences, out_of_order
 
 SETTLING = frozenset({"constraint", "index", "view", "materialized view", "policy", "trigger", "rule", "routine", "statistics", "column"})
 
@@ -24,29 +24,37 @@ class Attempt:
 
 
 def attempt(
-    connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str], *, last: bool = False
+    connection: psycopg.Connection[Any],
+    observer: Observer,
+    delta: Delta,
+    statements: Sequence[str],
+    *,
+    savepoint: str | None = None,
+    last: bool = False,
 ) -> Attempt:
     """Run `statements` after the migration that made `delta`, compare with before, roll back to where we are.
 
-    last: commit too, in the same round trip, unless the way back is refused.
+    savepoint: where we are, if there is one; last: commit too, in the same round trip, unless the way back is refused.
     """
     saved = observer.save()
-    connection.execute("SAVEPOINT unmigrate_attempt")
+    if savepoint is None:
+        savepoint = "unmigrate_attempt"
+        connection.execute(f"SAVEPOINT {savepoint}")
     end = ""
     try:
-        outcome = _attempt(connection, observer, delta, statements)
+        outcome = _attempt(connection, observer, delta, statements, savepoint)
         end = "; COMMIT" if last and outcome.verdict != "refused" else ""
         return outcome
     finally:
-        connection.execute(f"ROLLBACK TO SAVEPOINT unmigrate_attempt{end}")
+        connection.execute(f"ROLLBACK TO SAVEPOINT {savepoint}{end}")
         observer.restore(saved)
 
 
-def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str]) -> Attempt:
+def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str], savepoint: str) -> Attempt:
     try:  # all at once; if that fails, one by one, to know which it was
         way_back = observer.refresh(";\n".join([*statements, "SET CONSTRAINTS ALL IMMEDIATE"]))
     except psycopg.Error:
-        connection.execute("ROLLBACK TO SAVEPOINT unmigrate_attempt")
+        connection.execute(f"ROLLBACK TO SAVEPOINT {savepoint}")
         if failure := _run(connection, statements):
             return failure
         way_back = observer.refresh()
@@ -54,10 +62,10 @@ def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Del
     found = differences(delta.before, observer.catalog, keys)
     if real := [d for d in found if not d.derived_only]:
         return Attempt("refused", f"the way back leaves: {real[0]}")
-    if order := order_changed(delta.before, observer.catalog, keys):
+    if order := out_of_order(delta.before, observer.catalog, keys):
         if found and not settles(connection, observer, found):
             return Attempt("refused", f"text differs and does not settle: {found[0]}")
-        return Attempt("column-order", f"columns of {', '.join(order)} stand in another order")
+        return Attempt("column-order", f"{', '.join(order)} stand in another order")
     if not found:
         return Attempt("exact", "")
     if settles(connection, observer, found):

@@ -6,12 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
+
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.prisma.migrations import Migration
+from unmigrate.prove import later
+from unmigrate.prove.beside import BesideHistory
 from unmigrate.prove.cache import AuditCache
 from unmigrate.prove.history import History, SchemaProof
-from unmigrate.prove.later import Later, cut
+from unmigrate.prove.later import Later
 from unmigrate.prove.rows import DataProof, RowsHistory
+from unmigrate.prove.told import hear
 from unmigrate.prove.witness import DumpWitness
 from unmigrate.prove.workspace import Workspace
 
@@ -28,12 +33,20 @@ class Entry:
 
 
 def audit(
-    work: Workspace, migrations: Sequence[Migration], *, rows: bool, cache: AuditCache | None = None, witness: DumpWitness | None = None
+    work: Workspace,
+    migrations: Sequence[Migration],
+    *,
+    rows: bool,
+    cache: AuditCache | None = None,
+    witness: DumpWitness | None = None,
+    beside: bool = False,
+    jobs: int | None = None,
 ) -> Iterator[Entry]:
     """Prove every migration, in order. With rows, the data half follows the schema half on a database of its own.
 
-    A long history's schema half is proved by two processes, each on a database of its own; with rows, the two halves share the work.
-    With a cache, what an earlier run proved of the same beginning is taken from there. A witness must see the whole history: no cache then.
+    A long history is proved by two processes: the schema half in another one than the rows, or without rows, its later part. jobs: 1
+    forbids that; None: where the machine has the processors. With a cache, what an earlier run proved of the same beginning is taken
+    from there. A witness must see the whole history: no cache then. beside: reports also hold each statement with what undoes it.
     """
     known = cache.load() if cache else []
     entries = [Entry(**entry) for entry in known]
@@ -41,50 +54,111 @@ def audit(
     rest = migrations[len(entries) :]
     if not rest:
         return
-    history = History(cache.database("schema", len(entries)) if cache else work.fresh())
     data = RowsHistory(cache.database("rows", len(entries)) if cache else work.fresh()) if rows else None
-    here = cut(rest) if not (rows or entries or witness) else len(rest)
-    later = Later(work, rest[:here], rest[here:]) if here < len(rest) else None
+    here = len(rest)
+    if later.worth_it(rest, jobs) and not entries and not beside and (rows or not witness):
+        here = 0 if rows else later.cut(rest)
+    own = (BesideHistory if beside else History)(cache.database("schema", len(entries)) if cache else work.fresh()) if here else None
+    schema = _Schema(work, own, rest[:here], rest[here:])
     try:
-        for proof, shown in _proofs(history, data, rest[:here]):
-            entries.append(entry(*(witness.look(proof) if witness else (proof, False)), shown))
-            yield entries[-1]
-        if later and not history.stopped:
-            for one in _rest(later, history, rest[here:]):
-                entries.append(one)
-                yield one
-        if stopped := history.stopped or (later and later.stopped):
-            yield from _unreached(stopped, migrations[len(entries) :])
+        for one in _entries(schema, data, witness):
+            entries.append(one)
+            if isinstance(own, BesideHistory):
+                one.report["statements"] = own.beside[one.name]
+            yield one
+        if schema.stopped:
+            yield from _unreached(schema.stopped, migrations[len(entries) :])
         elif cache:
-            schema = later.connection() if later and later.finished else history.connection
-            cache.store([{"name": e.name, "report": e.report, "down": e.down} for e in entries], schema, data.connection if data else None)
+            cache.store(
+                [{"name": e.name, "report": e.report, "down": e.down} for e in entries],
+                schema.connection(),
+                data.connection if data else None,
+            )
     finally:
-        if later:
-            later.close()
+        schema.close()
 
 
-def _rest(later: Later, history: History, migrations: Sequence[Migration]) -> Iterator[Entry]:
-    """What the other process proves; where it ends early, we go on from there."""
-    count = 0
-    for one in later.entries():
-        count += 1
-        yield one
-    if not later.finished:
-        for migration in migrations[:count]:
+class _Schema:
+    """The schema half: the first migrations are proved by `history`, the rest by another process; here too, should that end early.
+
+    history: None where the other process has all to prove; then it gives proofs, else entries. stopped: the migration where the half
+    stopped, and why.
+    """
+
+    def __init__(self, work: Workspace, history: History | None, first: Sequence[Migration], rest: Sequence[Migration]) -> None:
+        self._work, self._history, self._first, self._rest = work, history, first, rest
+        self._later = Later(work, first, rest, entries=history is not None) if rest else None
+        self._alone = not rest or history is None  # whether `proofs` gives them all
+        self._closed = False
+        self.stopped: tuple[str, ReplayError] | None = None
+
+    def proofs(self) -> Iterator[SchemaProof]:
+        """Of those that are proved here, or of all where the other process gives proofs."""
+        if self._history:
+            yield from self._own(self._history, self._first)
+            return
+        assert self._later is not None
+        count = 0
+        for proof in hear(self._later.messages(), self._rest):
+            count += 1
+            yield proof
+        self.stopped = self._later.stopped
+        if not self._later.finished and not self._closed:
+            yield from self._go_on(History(self._work.fresh()), count)
+
+    def entries(self) -> Iterator[Entry]:
+        """Of those that the other process proves where it gives entries, after `proofs`."""
+        if self._alone or self.stopped:
+            return
+        assert self._later is not None and self._history is not None
+        count = 0
+        for one in self._later.messages():
+            count += 1
+            yield one
+        self.stopped = self._later.stopped
+        if not self._later.finished:
+            yield from map(entry, self._go_on(self._history, count))
+
+    def connection(self) -> psycopg.Connection[Any]:
+        """To the database in which the whole history was applied."""
+        if self._later and self._later.finished:
+            return self._later.connection()
+        assert self._history is not None
+        return self._history.connection
+
+    def close(self) -> None:
+        self._closed = True
+        if self._later:
+            self._later.close()
+
+    def _own(self, history: History, migrations: Sequence[Migration]) -> Iterator[SchemaProof]:
+        yield from history.prove_all(migrations)
+        self.stopped = history.stopped
+
+    def _go_on(self, history: History, count: int) -> Iterator[SchemaProof]:
+        """The other process ended after so many of its migrations."""
+        self._history = history
+        for migration in self._rest[:count]:
             history.skip(migration)
-        yield from (entry(proof) for proof in history.prove_all(migrations[count:]))
+        yield from self._own(history, self._rest[count:])
 
 
-def _proofs(history: History, data: RowsHistory | None, migrations: Sequence[Migration]) -> Proofs:
+def _entries(schema: _Schema, data: RowsHistory | None, witness: DumpWitness | None) -> Iterator[Entry]:
+    for proof, shown in _proofs(schema, data):
+        yield entry(*(witness.look(proof) if witness else (proof, False)), shown)
+    yield from schema.entries()
+
+
+def _proofs(schema: _Schema, data: RowsHistory | None) -> Proofs:
     """The two halves overlap: while one waits for its server process, the other works."""
     if data is None:
-        yield from ((proof, None) for proof in history.prove_all(migrations))
+        yield from ((proof, None) for proof in schema.proofs())
         return
     waiting: queue.Queue[SchemaProof | BaseException | None] = queue.Queue(maxsize=64)
 
     def produce() -> None:
         try:
-            for proof in history.prove_all(migrations):
+            for proof in schema.proofs():
                 waiting.put(proof)
             waiting.put(None)
         except BaseException as error:

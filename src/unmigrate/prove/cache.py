@@ -23,10 +23,12 @@ from unmigrate.scratch.pool import template_key
 class AuditCache:
     """The cache for one history under one set-up. A damaged file counts as none."""
 
-    def __init__(self, work: Workspace, migrations: Sequence[Migration], *, rows: bool) -> None:
+    def __init__(self, work: Workspace, migrations: Sequence[Migration], *, rows: bool, beside: bool = False) -> None:
         self._work = work
         self._rows = rows
-        chain = template_key(work.pool.server, [__version__, code_digest(), work.schema, work.setup, str(rows), str(work.pool.trusted)])
+        chain = template_key(
+            work.pool.server, [__version__, code_digest(), work.schema, work.setup, str(rows), str(work.pool.trusted), str(beside)]
+        )
         self._keys = [chain]
         for migration in migrations:
             text = f"{self._keys[-1]} {migration.name} {migration.checksum} {migration.down_sql}"

@@ -26,12 +26,25 @@ def committed(work: Workspace, migrations: Sequence[Migration], count: int, proo
     if any(p.refused for p in proofs):
         return ""
     history = replayed(work, migrations[:-count])
-    connection = history.connection
-    database = connection.info.dbname
+    database = history.connection.info.dbname
     try:
         before = dump(work, database)
         for migration in migrations[-count:]:
             history.skip(migration)
+        return gone_back(work, history, migrations[-count:], proofs, before)
+    except ReplayError as error:
+        return f"committed for pg_dump to see, the way back fails: {error}"
+    finally:
+        history.connection.close()
+        work.pool.drop(database)
+
+
+def gone_back(work: Workspace, history: History, migrations: Sequence[Migration], proofs: Sequence[SchemaProof], before: str) -> str:
+    """As `committed`, for a history whose last are these migrations. before: the dump before them. It ends with them applied again, unless
+    something is wrong."""
+    connection = history.connection
+    database = connection.info.dbname
+    try:
         up = history.observer.catalog
         connection.execute("SET check_function_bodies = off")
         for proof in reversed(proofs):
@@ -39,13 +52,10 @@ def committed(work: Workspace, migrations: Sequence[Migration], count: int, proo
                 connection.execute(sql)
         after = dump(work, database)
         connection.execute("RESET check_function_bodies")
-        if again := _again(history, migrations[-count:], up):
+        if again := _again(history, migrations, up):
             return again
     except (psycopg.Error, ReplayError) as error:
         return f"committed for pg_dump to see, the way back fails: {error}"
-    finally:
-        connection.close()
-        work.pool.drop(database)
     exact = all(p.outcome.verdict == "exact" for p in proofs)
     settled = all(p.outcome.verdict != "equivalent" for p in proofs)
     return "" if not settled or statements(before, exact) == statements(after, exact) else first_difference(before, after)

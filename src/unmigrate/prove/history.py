@@ -1,5 +1,6 @@
 """Proving a whole history: each migration is applied on scratch, observed, inverted, and its way back tried at once."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from unmigrate.inverse.invert import invert
 from unmigrate.inverse.model import InverseStep
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.attempt import Attempt, attempt
+from unmigrate.scratch.sandbox import roles_dropped
 from unmigrate.sql import script
 
 IN_BLOCK = "cannot run inside a transaction block"
@@ -85,7 +87,7 @@ class History:
         applied = replay.apply(self.connection, self.observer, migration.sql)
         if applied.mode != "transaction":
             self.observer.begin()
-        delta, source, (steps, outcome) = applied.delta, "net", self._net(applied.delta, last=migration.down_sql is None)
+        delta, source, (steps, outcome) = applied.delta, "net", self._net(applied, last=migration.down_sql is None)
         if outcome.verdict == "refused" and applied.mode == "transaction":
             delta, fine_steps, fine = self._fine(migration, delta.before)
             if fine is not None and fine.verdict != "refused":
@@ -100,6 +102,8 @@ class History:
         notes = self.observer.notes(delta)
         if handwritten is not None and handwritten.verdict == "refused":
             notes += (f"{migration.name}: its down.sql is not used: {handwritten.reason}",)
+        if outcome.verdict != "refused" and (reason := _needs_a_role(migration, steps)):
+            outcome = Attempt("refused", reason)
         kept = tuple(steps) if outcome.verdict != "refused" else ()
         return SchemaProof(migration, applied.mode, delta, outcome, source, kept, handwritten, notes)
 
@@ -113,12 +117,14 @@ class History:
             outcome = Attempt("refused", f"{outcome.reason}; {script.ONE_TRANSACTION}")
         return [InverseStep(text, "script", "down.sql", frozenset())], outcome
 
-    def _net(self, delta: Delta, *, last: bool) -> tuple[list[InverseStep], Attempt]:
+    def _net(self, applied: replay.Applied, *, last: bool) -> tuple[list[InverseStep], Attempt]:
         try:
-            steps = self.invert(delta)
+            steps = self.invert(applied.delta)
         except CannotInvert as reason:
             return [], Attempt("refused", str(reason))
-        return steps, attempt(self.connection, self.observer, delta, [step.sql for step in steps], last=last)
+        point = replay.APPLIED if applied.mode == "transaction" else None
+        statements = [step.sql for step in steps]
+        return steps, attempt(self.connection, self.observer, applied.delta, statements, savepoint=point, last=last)
 
     def invert(self, delta: Delta) -> list[InverseStep]:
         """What undoes a delta just observed on this connection. Raises CannotInvert."""
@@ -149,3 +155,11 @@ class History:
             self.connection.execute(statement.text)
             blocks.append(self.invert(self.observer.refresh()))
         return blocks
+
+
+def _needs_a_role(migration: Migration, steps: Sequence[InverseStep]) -> str | None:
+    """Why these steps cannot be had: they name a role that the migration drops. On scratch it may live on, in other databases."""
+    names = sorted(roles_dropped(migration.sql))
+    text = "\n".join(step.sql for step in steps)
+    needed = next((n for n in names if re.search(rf'(?<!\w)"?{re.escape(n)}"?(?!\w)', text)), None)
+    return needed and f'role "{needed}" does not exist: the migration drops it, and roles are not made again'

@@ -3,33 +3,43 @@
 The schema half runs without them, since a migration may refuse rows that its own history would never have had.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg
 
-from unmigrate.catalog import prepared
 from unmigrate.catalog.sqltext import ident, literal
+from unmigrate.inverse import replay
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
 from unmigrate.prove.history import SchemaProof
 from unmigrate.scratch.appease import Appeaser
 from unmigrate.scratch.contents import TableContents, contents, row_counts
-from unmigrate.scratch.rows import fill
-from unmigrate.sql import script
+from unmigrate.scratch.rows import PER_TABLE, fill
+from unmigrate.scratch.shape import query
+from unmigrate.sql import prepared, script
 
 Data = Literal["lossless", "lossy", "unknown"]
 
 NEWER_ROWS = 6  # rows per table once those written after the migration are there
 
-TABLES = """
-select format('%I.%I', n.nspname, c.relname), c.oid::int8,
-  array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum)
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
+_TABLE = """
+select {name}, c.oid::int8,
+  array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum),
+  c.relkind = 'p'
+from {source}
 where c.relkind in ('r', 'p') and n.nspname !~ '^(pg_|information_schema$|unmigrate)' and c.relname <> '_prisma_migrations'"""
 
-NAMED = f"{TABLES} and format('%I.%I', n.nspname, c.relname) = any ($1)"
+TABLES = _TABLE.format(name="format('%I.%I', n.nspname, c.relname)", source="pg_class c join pg_namespace n on n.oid = c.relnamespace")
+
+# By index: without statistics the planner would rather write out the names of all tables.
+NAMED = _TABLE.format(
+    name="u.name",
+    source="""unnest($1) u (name) cross join lateral parse_ident(u.name) p join pg_namespace n on n.nspname = p[1] cross join lateral (
+  select * from pg_class where relname = p[2] and relnamespace = n.oid offset 0) c""",
+)
 
 # The view pg_stat_xact_user_tables would say the same, and read every index for it.
 WRITTEN = """
@@ -59,8 +69,15 @@ class DataProof:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
+    name: str
     oid: int
     columns: tuple[str, ...]
+    partitioned: bool
+
+    @property
+    def source(self) -> str:
+        """How its own rows are read: the children of plain inheritance are tables of their own, partitions are not."""
+        return self.name if self.partitioned else f"ONLY {self.name}"
 
 
 class RowsHistory:
@@ -106,26 +123,23 @@ class RowsHistory:
         content, refused = self._up(proof.migration.sql, text, before)
         if text is None:
             self.connection.execute("BEGIN")
-        written = (
-            {name for oid, (name, count) in self._now.items() if count != self._base.get(oid, ("", 0))[1]} - concerned
-            if text is not None
-            else set()
-        )
+        written: set[str] = set()
+        if text is not None:
+            renamed = {new.name: old.name for old, new in proof.delta.altered if new.kind == "table"}
+            names = {name for oid, (name, count) in self._now.items() if count != self._base.get(oid, ("", 0))[1]}
+            written = {renamed.get(name, name) for name in names if self._was_there(name, proof)} - concerned
         found = list(predicted)
-        found += [
-            Loss(proof.migration.name, name, "values", "the migration was seen to write to it")
-            for name in sorted(written)
-            if self._was_there(name, proof)
-        ]
+        found += [Loss(proof.migration.name, name, "values", "the migration was seen to write to it") for name in sorted(written)]
         blocked = ""
         if not proof.refused:
             blocked, changed = self._down(proof, before, content, {loss.object for loss in found})
             found += [Loss(proof.migration.name, name, "values", "its content was seen to differ after the way back") for name in changed]
-        after = self._after_oids(proof, concerned | written)
-        newer = self._newer_rows(proof, after) if written_after and not proof.refused and not blocked else ()
-        self.connection.execute("COMMIT")
-        self._fill(after)
-        uncovered = [*refused, *newer, *(f"{name} has no rows: {self._empty[name]}" for name in sorted(before.keys() & self._empty.keys()))]
+        after = self._after(proof, concerned | written)
+        newer = self._newer_rows(proof, [t.oid for t in after]) if written_after and not proof.refused and not blocked else ()
+        bare = {name: self._empty[name] for name in before.keys() & self._empty.keys()}  # now, and below: once what can be was filled
+        self._fill(self._commit(after))
+        bare |= {name: self._empty[name] for name in before.keys() & self._empty.keys()}
+        uncovered = [*refused, *newer, *(f"{name} has no rows: {bare[name]}" for name in sorted(bare))]
         uncovered += [f"{name} cannot be read: {content[name].problem}" for name in sorted(content) if content[name].problem]
         verdict: Data = "lossy" if found else "lossless"
         if not found and (uncovered or blocked or proof.refused):
@@ -137,6 +151,10 @@ class RowsHistory:
         self.connection.execute("SAVEPOINT unmigrate_newer")
         try:
             fill(self.connection, oids, per_table=NEWER_ROWS)
+            try:  # of another transaction: what is deferred was asked when that one ended
+                self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            except psycopg.Error as error:
+                return (f"rows written after the migration were not tried: none could be made ({_message(error)})",)
             names = {table.oid: name for name, table in self._tables(None).items()}
             wanted = row_counts(self.connection, oids)
             for sql in proof.statements:
@@ -174,40 +192,35 @@ class RowsHistory:
                 emptied += [f"the migration fails on any row of {name}: {_message(error)}" for name in change.emptied]
 
     def _run(self, sql: str, text: str | None) -> None:
+        """Run the migration, and name what it wrote: rows per table, by this backend, not yet reported. Earlier ones may be among them.
+
+        By oid: what earlier transactions wrote to a table that is renamed now is not the migration's.
+        """
         if text is not None:
-            self._base = self._counters("BEGIN")
-            self._now = self._counters(text)
+            before, after = prepared.run_between(self.connection, prepared.Call(WRITTEN), f"{text}\n{replay.left_behind(text)}")
+            self._base, self._now = ({oid: (name, int(count)) for oid, name, count in rows} for rows in (before, after))
             return
         try:
             self.connection.execute(sql)
         except (psycopg.errors.ActiveSqlTransaction, psycopg.errors.UnsafeNewEnumValueUsage):
             for statement in script.split(sql):
                 self.connection.execute(statement.text)
-
-    def _counters(self, sql: str) -> dict[int, tuple[str, int]]:
-        """Run `sql`; then name and rows written per table, by this backend, not yet reported: earlier transactions may be among them.
-
-        By oid: what earlier ones wrote to a table that is renamed now is not the migration's.
-        """
-        (rows,) = prepared.run(self.connection, [prepared.Call(WRITTEN)], enter=sql)
-        return {oid: (name, int(count)) for oid, name, count in rows}
+        prepared.look_again(self.connection)
 
     def _down(
         self, proof: SchemaProof, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]
     ) -> tuple[str, list[str]]:
-        """Try the way back on the rows: (what blocked it, tables that differ though nothing was predicted)."""
-        self.connection.execute("SAVEPOINT unmigrate_rows")
-        blocked, changed = "", []
+        """Try the way back on the rows: (what blocked it, tables that differ though nothing was predicted). `_after` rolls it back."""
+        kept = before.keys() - lost
+        way_back = ";\n".join(["SAVEPOINT unmigrate_rows", *proof.statements, "SET CONSTRAINTS ALL IMMEDIATE"])
         try:
-            self.connection.execute(";\n".join([*proof.statements, "SET CONSTRAINTS ALL IMMEDIATE"]))
-            changed = self._changed(before, content, lost)
+            return "", self._changed(before, content, lost, self._tables(kept, enter=way_back))
         except psycopg.Error as error:
-            blocked = _message(error)
-        self.connection.execute("ROLLBACK TO SAVEPOINT unmigrate_rows")
-        return blocked, changed
+            return _message(error), []
 
-    def _changed(self, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str]) -> list[str]:
-        present = self._tables(before.keys() - lost)
+    def _changed(
+        self, before: dict[str, _Table], content: dict[str, TableContents], lost: set[str], present: dict[str, _Table]
+    ) -> list[str]:
         now = self._contents(present)
         changed = []
         for name in sorted(before.keys() - lost):
@@ -225,25 +238,40 @@ class RowsHistory:
                 changed.append(name)
         return changed
 
-    def _tables(self, names: Iterable[str] | None) -> dict[str, _Table]:
+    def _tables(self, names: Iterable[str] | None, *, enter: str = "") -> dict[str, _Table]:
+        """Those that are there, after running `enter`; None: all."""
         wanted = sorted(names) if names is not None else None
         if wanted == []:
+            if enter:
+                self.connection.execute(enter)
             return {}
         array = f"ARRAY[{', '.join(map(literal, wanted or ()))}]"
         call = prepared.Call(TABLES) if wanted is None else prepared.Call(NAMED, "text[]", array)
-        (rows,) = prepared.run(self.connection, [call])
-        return {name: _Table(oid, tuple(columns)) for name, oid, columns in rows}
+        (rows,) = prepared.run(self.connection, [call], enter=enter)
+        return {name: _Table(name, oid, tuple(columns), partitioned) for name, oid, columns, partitioned in rows}
 
     def _contents(self, tables: dict[str, _Table]) -> dict[str, TableContents]:
         if not tables:
             return {}
-        found = contents(self.connection, {t.oid: sorted(t.columns) for t in tables.values()})
+        shape = {t.oid: sorted(t.columns) for t in tables.values()}
+        found = contents(self.connection, shape, {t.oid: t.source for t in tables.values()})
         return {name: found[table.oid] for name, table in tables.items()}
 
-    def _after_oids(self, proof: SchemaProof, concerned: set[str]) -> list[int]:
+    def _after(self, proof: SchemaProof, concerned: set[str]) -> list[_Table]:
+        """What may lack rows, once the way back is rolled back; the way forward is still open."""
         renamed = {old.name: new.name for old, new in proof.delta.altered if new.kind == "table"}
         names = {renamed.get(name, name) for name in concerned} | {o.name for o in proof.delta.created if o.kind == "table"}
-        return [table.oid for table in self._tables(names).values()]
+        return [*self._tables(names, enter="" if proof.refused else "ROLLBACK TO SAVEPOINT unmigrate_rows").values()]
+
+    def _commit(self, tables: Sequence[_Table]) -> list[int]:
+        """Commit; of these tables, those that lack rows."""
+        parts = [f"(SELECT {t.oid}::int8 FROM {t.source} LIMIT {PER_TABLE})" for t in tables]
+        counted = query(self.connection, f"{' UNION ALL '.join(parts) or 'SELECT 0 LIMIT 0'}; COMMIT")
+        counts = Counter(oid for (oid,) in counted)
+        for table in tables:
+            if counts[table.oid]:
+                self._empty.pop(table.name, None)
+        return [t.oid for t in tables if counts[t.oid] < PER_TABLE]
 
     def _fill(self, oids: list[int] | None) -> None:
         if oids == []:

@@ -61,7 +61,14 @@ def _part_of(difference: Difference, whole: set[Key]) -> bool:
     return o is not None and o.parent is not None and Key(o.parent.catalog, o.parent.oid) in whole
 
 
-def order_changed(wanted: Catalog, found: Catalog, keys: Iterable[Key]) -> list[str]:
+def out_of_order(wanted: Catalog, found: Catalog, keys: Iterable[Key]) -> list[str]:
+    """What is the same but stands in another order, in words: columns of tables, and grants, which pg_dump shows as they were given."""
+    keys = list(keys)
+    told = {"columns of": _columns_reordered(wanted, found, keys), "grants on": _grants_reordered(wanted, found, keys)}
+    return [f"{what} {', '.join(names)}" for what, names in told.items() if names]
+
+
+def _columns_reordered(wanted: Catalog, found: Catalog, keys: Iterable[Key]) -> list[str]:
     """Tables among the keys whose columns are the same but stand in another order."""
     tables = {Key("pg_class", key.oid) for key in keys if key.catalog == "pg_class"}
     changed = []
@@ -74,4 +81,16 @@ def order_changed(wanted: Catalog, found: Catalog, keys: Iterable[Key]) -> list[
         after = [c.facts["label"] for c in found.columns(now.key)]
         if before != after:
             changed.append(table.name)
+    return sorted(changed)
+
+
+def _grants_reordered(wanted: Catalog, found: Catalog, keys: Iterable[Key]) -> list[str]:
+    """Objects among the keys whose grants are the same but were given in another order, in which pg_dump shows them."""
+    changed = set()
+    for key in keys:
+        before = wanted.objects.get(key)
+        after = found.named(before.kind, before.name) if before is not None else None
+        old, new = ((o.raw.get("grantees") or []) if o is not None else [] for o in (before, after))
+        if before is not None and [g for g in old if g in new] != [g for g in new if g in old]:
+            changed.add(before.name)
     return sorted(changed)

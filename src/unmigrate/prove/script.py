@@ -8,7 +8,7 @@ import psycopg
 
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.history import History
-from unmigrate.prove.schema import Verdict, differences, order_changed
+from unmigrate.prove.schema import Verdict, differences, out_of_order
 from unmigrate.prove.workspace import Workspace
 from unmigrate.sql import script
 
@@ -39,12 +39,12 @@ def prove_script(work: Workspace, migrations: Sequence[Migration], count: int, t
     remarks = _run(connection, history, text)
     history.observer.reset()
     found = differences(wanted, history.observer.catalog)
-    order = order_changed(wanted, history.observer.catalog, wanted.objects.keys())
+    order = out_of_order(wanted, history.observer.catalog, wanted.objects.keys())
     connection.close()
     remarks += [str(d) for d in found]
     if found:
         return ScriptProof("refused", tuple(remarks))
-    return ScriptProof("column-order" if order else "exact", tuple(remarks + [f"columns of {t} stand in another order" for t in order]))
+    return ScriptProof("column-order" if order else "exact", tuple(remarks + [f"{t} stand in another order" for t in order]))
 
 
 def _run(connection: psycopg.Connection[Any], history: History, text: str) -> list[str]:

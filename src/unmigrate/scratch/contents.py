@@ -23,12 +23,17 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from unmigrate.scratch.shape import Rows, query, quoted
+from unmigrate.sql import prepared
 
 # With row_security off a query that a policy would shorten fails, instead of leaving rows out silently.
 _SETTINGS = (
     "SET LOCAL search_path = pg_catalog; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC'; "
     "SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; "
     "SET LOCAL lc_monetary = 'C'; SET LOCAL row_security = off; SET LOCAL quote_all_identifiers = off"
+)
+_NAMES = (
+    "SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'r' FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY($1)"
 )
 SMALL = 64  # rows of a table that are fetched and hashed here
 _MEMBER = re.compile(r'("(?:[^"]|"")*"|[^,"]*)(?:,|$)')  # of a row printed as text; NULL is empty, an empty text is quoted
@@ -44,9 +49,14 @@ class TableContents:
     problem: str = ""
 
 
-def contents(connection: psycopg.Connection[Any], shape: Mapping[int, Sequence[str]]) -> dict[int, TableContents]:
-    """The contents of each table (by oid) over its listed columns, in the order they are listed."""
-    sources = _sources(connection, shape)
+def contents(
+    connection: psycopg.Connection[Any], shape: Mapping[int, Sequence[str]], sources: Mapping[int, str] | None = None
+) -> dict[int, TableContents]:
+    """The contents of each table (by oid) over its listed columns, in the order they are listed.
+
+    sources: how to read each table (what follows FROM: ONLY and its name), where the caller knows.
+    """
+    sources = _sources(connection, shape) if sources is None else sources
     found = {oid: TableContents(problem="no such table") for oid in shape if oid not in sources}
     samples = {oid: _sample(oid, source, shape[oid]) for oid, source in sources.items()}
     texts: dict[int, list[str]] = defaultdict(list)
@@ -87,12 +97,7 @@ def row_counts(connection: psycopg.Connection[Any], tables: Iterable[int]) -> di
 
 def _sources(connection: psycopg.Connection[Any], oids: Iterable[int]) -> dict[int, str]:
     """How each table is read: the children of plain inheritance are tables of their own, partitions are not."""
-    rows = query(
-        connection,
-        "SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'r' FROM pg_catalog.pg_class c "
-        "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY(%s::oid[])",
-        (list(oids),),
-    )
+    (rows,) = prepared.run(connection, [prepared.Call(_NAMES, "oid[]", prepared.array(oids))])
     return {oid: f"{'ONLY ' if alone else ''}{quoted(schema)}.{quoted(name)}" for oid, schema, name, alone in rows}
 
 

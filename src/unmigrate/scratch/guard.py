@@ -37,6 +37,13 @@ ALLOWED = _names(
     table_version tablefunc tcn tdigest temporal_tables timescaledb timescaledb_toolkit tsm_system_rows tsm_system_time ulid unaccent
     unit uuid-ossp vchord vector vectorscale zhparser"""
 )
+# Backfills that sleep between batches, to spare a busy server, need not on one of ours. PostgreSQL calls a built-in function by its
+# number, whatever was made of it: others take the name.
+NO_WAITING = "".join(
+    f"ALTER FUNCTION pg_catalog.{name}({kind}) RENAME TO {name}_really;"
+    f"CREATE FUNCTION pg_catalog.{name}({kind}) RETURNS void LANGUAGE sql VOLATILE STRICT PARALLEL SAFE AS '';"
+    for name, kind in (("pg_sleep", "double precision"), ("pg_sleep_for", "interval"), ("pg_sleep_until", "timestamptz"))
+)
 SETTINGS = ("session_replication_role", "deadlock_timeout", "log_min_duration_statement", "log_statement", "lc_messages")
 
 
@@ -66,18 +73,24 @@ def open_role(connection: psycopg.Connection[Any], role: str, *, superuser: bool
 
 def fingerprint(allow: frozenset[str]) -> str:
     """Changes with anything `install` installs."""
-    texts = [(HERE / "extensions.sql").read_bytes(), (HERE / "stand_ins" / "helpers.sql").read_bytes()]
+    texts = [(HERE / name).read_bytes() for name in ("extensions.sql", "lending.sql")]
+    texts += [(HERE / "stand_ins" / "helpers.sql").read_bytes(), NO_WAITING.encode()]
     names = " ".join([*sorted(ALLOWED | allow), "-", *sorted(DENIED - allow)])
     return hashlib.sha256(b"\0".join([*texts, names.encode()])).hexdigest()
 
 
-def install(connection: psycopg.Connection[Any], role: str, allow: frozenset[str]) -> None:
-    """In a new database: the functions that create extensions, what stand-ins are made of, and a usable schema public."""
+def install(connection: psycopg.Connection[Any], role: str, allow: frozenset[str], *, own: bool) -> None:
+    """In a new database: functions that create extensions and lend roles, what stand-ins are made of, no waiting, a usable schema public.
+
+    own: the server is ours alone, so that its roles are those of migrations.
+    """
     text = (HERE / "extensions.sql").read_text(encoding="utf-8")
     allowed, denied = sorted(ALLOWED | allow), sorted(DENIED - allow)
     command = sql.SQL(text).format(allowed=sql.Literal(allowed), denied=sql.Literal(denied), role=sql.Identifier(role))
     with connection.transaction():
         connection.execute(command)
+        connection.execute(sql.SQL((HERE / "lending.sql").read_text(encoding="utf-8")).format(own=sql.Literal(own)))
         connection.execute((HERE / "stand_ins" / "helpers.sql").read_text(encoding="utf-8"))
+        connection.execute(NO_WAITING)
         if connection.info.server_version < 150000:
             connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(role)))

@@ -162,7 +162,7 @@ class Pool:
             name = self._new_name()
         self._create(name, "template0")
         with self.server.connect(name) as connection:
-            guard.install(connection, self.role, self._allow)
+            guard.install(connection, self.role, self._allow, own=self.server.own)
         if self.server.own:
             self._databases.pop(name)
             templates.close(self.admin, name)

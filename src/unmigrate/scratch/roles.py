@@ -5,6 +5,7 @@ In the others, CREATE ROLE (USER, GROUP) of such a role is left out, as nothing 
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -58,3 +59,46 @@ def _creates(sql: str) -> Iterator[tuple[str, int, int]]:
     for span, node in zip(spans, nodes, strict=True):
         if type(node).__name__ == "CreateRoleStmt":
             yield node.role, span.start, span.stop
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Roles that a statement acts as; gives: or makes owners of something; drops: or drops (if_exists: that may not be there)."""
+
+    names: tuple[str, ...]
+    gives: bool = False
+    drops: bool = False
+    if_exists: bool = False
+
+
+def roles_met(statement: str) -> Met | None:
+    """Which roles one statement names that whoever runs it must be a member of, or that it drops; None: none, or it does not parse."""
+    from pglast import parse_sql
+    from pglast.parser import ParseError
+
+    try:
+        parsed = parse_sql(statement)
+    except ParseError:
+        return None
+    node: Any = parsed[0].stmt if len(parsed) == 1 else None
+    kind, gives = type(node).__name__, True
+    if kind == "AlterOwnerStmt":
+        specs = [node.newowner]
+    elif kind == "AlterTableStmt":
+        specs = [command.newowner for command in node.cmds]
+    elif kind == "CreateSchemaStmt":
+        specs = [node.authrole]
+    elif kind == "ReassignOwnedStmt":
+        specs = [*node.roles, node.newrole]
+    elif kind == "DropOwnedStmt":
+        specs, gives = [*node.roles], False
+    elif kind == "AlterDefaultPrivilegesStmt":
+        specs, gives = [role for o in node.options or () if o.defname == "roles" for role in o.arg], False
+    elif kind == "VariableSetStmt" and node.name == "role" and node.args:
+        return Met((node.args[0].val.sval,))
+    elif kind == "DropRoleStmt":
+        return Met(tuple(r.rolename for r in node.roles if r.rolename), drops=True, if_exists=bool(node.missing_ok))
+    else:
+        return None
+    names = tuple(dict.fromkeys(spec.rolename for spec in specs if spec is not None and spec.rolename))
+    return Met(names, gives) if names else None

@@ -44,7 +44,9 @@ from unmigrate.scratch.shape import (
 )
 from unmigrate.scratch.values import Values
 
+PER_TABLE = 3  # rows, unless more or fewer are asked for
 SAME_KEY = 4  # variations of a row that may meet the same taken key
+NOT_NULL = "23502"  # SQLSTATE of a NULL in a NOT NULL column
 KEYS_READ = 6  # rows of an already filled parent whose keys are used
 
 
@@ -61,7 +63,7 @@ class Coverage:
 def fill(
     connection: psycopg.Connection[Any],
     tables: Iterable[int] | None = None,
-    per_table: int = 3,
+    per_table: int = PER_TABLE,
     *,
     plain: bool = False,
     leave: Collection[int] = (),
@@ -200,12 +202,25 @@ class _Filler:
         except psycopg.Error as error:
             self.reasons[table.oid] = reason_of(error)
             self._recount(table)
+            if self._orphaned(table, error):
+                return
         self._solve(table, planner, thorough=True)
         for n in range(self.have[table.oid], self.per_table):
             if self.have[table.oid] > n:
                 continue
             if not self._insert_varied(table, planner, n):
                 break
+
+    def _orphaned(self, table: Table, error: psycopg.Error) -> bool:
+        """Whether the row failed because it needs a row of another table, which has none: no other values would do."""
+        required = {column.number for column in table.columns if column.not_null}
+        names = {column.number: column.name for column in table.columns}
+        for key in table.foreign_keys:
+            empty = key.parent != table.oid and key.parent in self.have and not self.have[key.parent] and not self.keys.get(key.parent)
+            missing = error.sqlstate == NOT_NULL and error.diag.column_name in {names[n] for n in key.columns}
+            if empty and required.issuperset(key.columns) and (missing or error.diag.constraint_name == key.name):
+                return True
+        return False
 
     def _insert_varied(self, table: Table, planner: Planner, n: int) -> bool:
         """One row, by as many variations as are allowed; each learns from the error before."""

@@ -1,5 +1,6 @@
 """A migration's text, made to run without a superuser: statements on extensions that need one become calls of our functions.
 
+A statement that acts as a role of the history, or gives it something, is preceded and followed by calls that let it (`lending.sql`).
 Only those statements are replaced; everything else stays byte for byte. Statements inside the body of a DO block are replaced too;
 bodies of functions are left alone, for they are read back from the catalog. Extensions that PostgreSQL itself trusts stay as they are.
 """
@@ -11,15 +12,21 @@ from typing import Any
 import psycopg
 from psycopg import sql as quoting
 
-from unmigrate.scratch.roles import MadeRoles
+from unmigrate.scratch.roles import MadeRoles, roles_met
 
 SCHEMA = "unmigrate_scratch"
 DOLLARS = re.compile(r"(\$[^$]*\$)(.*)\1", re.DOTALL)
 MENTION = re.compile(r"\bextension\b", re.IGNORECASE)
+ROLES = re.compile(
+    r"\bowner\s+to\b|\bauthorization\b|\bset\s+(?:local\s+|session\s+)?role\b|\bfor\s+(?:role|user)\b|\bowned\s+by\b"
+    r"|\bdrop\s+(?:role|user|group)\b",
+    re.IGNORECASE,
+)
 # `trusted = true` in their control files since 13, so a role without superuser that may create in the database may create them.
 TRUSTED_NAMES = """bool_plperl btree_gin btree_gist citext cube dict_int fuzzystrmatch hstore intarray isn jsonb_plperl lo ltree
     pg_trgm pgcrypto plperl plpgsql pltcl seg tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp"""
 TRUSTED = frozenset(TRUSTED_NAMES.split())
+VERBS = frozenset({"CREATE", "ALTER", "SET", "REASSIGN", "DROP"})
 STARTS = frozenset({"ASCII_59", "BEGIN_P", "THEN", "ELSE", "LOOP"})  # after these a PL/pgSQL statement begins
 
 
@@ -38,17 +45,21 @@ class ScratchCursor(psycopg.Cursor[Any]):
         if not isinstance(query, str) or params is not None or not isinstance(connection, ScratchConnection):
             return super().execute(query, params, **kwargs)
         query = connection.made_roles.without_others(connection, query)
-        super().execute(rewrite_extensions(query) if connection.helped else query, **kwargs)
+        super().execute(rewrite(query) if connection.helped else query, **kwargs)
         connection.made_roles.note(connection, query)
         return self
 
 
-def rewrite_extensions(sql: str) -> str:
-    """`sql` with CREATE and ALTER EXTENSION (SET SCHEMA, UPDATE) of extensions that need a superuser replaced.
+def rewrite(sql: str) -> str:
+    """`sql` with CREATE and ALTER EXTENSION (SET SCHEMA, UPDATE) of extensions that need a superuser replaced, and roles lent.
 
     Text that cannot be scanned is returned as it is: PostgreSQL will say what is wrong with it.
     """
-    return _rewrite(sql, "SELECT") if MENTION.search(sql) else sql
+    return _rewrite(sql, "SELECT") if _concerned(sql) else sql
+
+
+def _concerned(sql: str) -> bool:
+    return bool(MENTION.search(sql) or ROLES.search(sql))
 
 
 def extensions_named(sql: str) -> frozenset[str]:
@@ -65,6 +76,22 @@ def extensions_named(sql: str) -> frozenset[str]:
                 names.add(word[1:-1].replace('""', '"') if word.startswith('"') else word.lower())
         elif token.name == "DO" and tokens[index + 1].name == "SCONST" and (body := DOLLARS.fullmatch(_of(sql, tokens[index + 1]))):
             names |= extensions_named(body[2])
+    return frozenset(names)
+
+
+def roles_dropped(sql: str) -> frozenset[str]:
+    """The roles that a migration drops, in statements of its own or of its DO blocks."""
+    if not ROLES.search(sql):
+        return frozenset()
+    names: set[str] = set()
+    tokens = _tokens(sql)
+    for index, token in enumerate(tokens[:-1]):
+        if token.name == "DROP" and tokens[index + 1].name in ("ROLE", "USER", "GROUP_P"):
+            last = next((i for i in range(index, len(tokens)) if tokens[i].name == "ASCII_59"), len(tokens)) - 1
+            met = roles_met(sql[token.start : tokens[last].end + 1])
+            names.update(met.names if met and met.drops else ())
+        elif token.name == "DO" and tokens[index + 1].name == "SCONST" and (body := DOLLARS.fullmatch(_of(sql, tokens[index + 1]))):
+            names |= roles_dropped(body[2])
     return frozenset(names)
 
 
@@ -98,11 +125,13 @@ def _replacements(text: str, tokens: list[Any], verb: str) -> Iterator[tuple[int
     for index, token in enumerate(tokens):
         if begins:
             is_do = token.name == "DO"
-            if token.name in ("CREATE", "ALTER") and index + 1 < len(tokens) and tokens[index + 1].name == "EXTENSION":
+            if token.name in VERBS and index + 1 < len(tokens):
                 last = next((i for i in range(index, len(tokens)) if tokens[i].name == "ASCII_59"), len(tokens)) - 1
                 end = tokens[last].end + 1
-                if call := _call(text[token.start : end], verb):
-                    yield token.start, end, call
+                statement = text[token.start : end]
+                is_extension = token.name in ("CREATE", "ALTER") and tokens[index + 1].name == "EXTENSION"
+                if new := _call(statement, verb) if is_extension else _lent(statement, verb):
+                    yield token.start, end, new
         if is_do and token.name == "SCONST" and verb == "SELECT":
             body = _of(text, token)
             if (new := _body(body)) != body:
@@ -113,10 +142,26 @@ def _replacements(text: str, tokens: list[Any], verb: str) -> Iterator[tuple[int
 def _body(literal: str) -> str:
     """A dollar-quoted body with its statements replaced; any other kind of literal as it is."""
     match = DOLLARS.fullmatch(literal)
-    if not match or not MENTION.search(match[2]):
+    if not match or not _concerned(match[2]):
         return literal
     new = _rewrite(match[2], "PERFORM")
     return literal if match[1] in new else f"{match[1]}{new}{match[1]}"
+
+
+def _lent(statement: str, verb: str) -> str | None:
+    """The statement between calls that let it act as the roles it names, or give to them; None where it names none.
+
+    Instead of DROP ROLE, a call that drops it once no other database of the server knows it.
+    """
+    met = roles_met(statement) if ROLES.search(statement) else None
+    if met is None:
+        return None
+    if met.drops:
+        exists = str(met.if_exists).lower()
+        return "; ".join(f"{verb} {SCHEMA}.drop_role({_text(role)}, {exists})" for role in met.names)
+    before = [f"{verb} {SCHEMA}.lend({_text(role)}, {str(met.gives).lower()})" for role in met.names]
+    after = [f"{verb} {SCHEMA}.take_back({_text(role)})" for role in met.names if met.gives]
+    return "; ".join([*before, statement, *after])
 
 
 def _call(statement: str, verb: str) -> str | None:

@@ -14,6 +14,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
+from unmigrate.sql import prepared
+
 FIRST_USER_OID = 16384
 
 
@@ -155,14 +157,14 @@ SELECT c.oid::int8, CASE WHEN c.relispartition THEN pg_catalog.pg_get_partition_
        CASE WHEN c.relkind = 'p' THEN
             ARRAY(SELECT COALESCE(pg_catalog.pg_get_partition_constraintdef(l.relid), 'true')
                   FROM pg_catalog.pg_partition_tree(c.oid) l WHERE l.isleaf AND l.relid <> c.oid) END
-FROM pg_catalog.pg_class c WHERE c.oid = ANY(%s::oid[])"""
+FROM pg_catalog.pg_class c WHERE c.oid = ANY($1)"""
 
 _COLUMNS = """
 SELECT a.attrelid::int8, a.attnum::int4, a.attname, a.atttypid::int8, a.atttypmod,
        pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity::text, a.attgenerated::text,
        pg_catalog.pg_get_expr(d.adbin, d.adrelid)
 FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE a.attrelid = ANY(%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum"""
 
 # A foreign key to a partitioned table has a further row for each partition of it: those are left out.
@@ -170,7 +172,7 @@ _CONSTRAINTS = """
 SELECT k.conrelid::int8, k.conname, k.contype::text, k.conkey::int4[], k.confrelid::int8, k.confkey::int4[],
        k.condeferred, CASE WHEN k.contype = 'c' THEN pg_catalog.pg_get_expr(k.conbin, k.conrelid) END
 FROM pg_catalog.pg_constraint k
-WHERE k.conrelid = ANY(%s::oid[]) AND k.contype IN ('c', 'f')
+WHERE k.conrelid = ANY($1) AND k.contype IN ('c', 'f')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
 ORDER BY k.conrelid, k.conname"""
 
@@ -180,7 +182,7 @@ SELECT i.indrelid::int8, c.relname, i.indkey::int4[], i.indnkeyatts::int4, i.ind
        CASE WHEN i.indpred IS NOT NULL OR i.indexprs IS NOT NULL
             THEN pg_catalog.pg_get_indexdef(i.indexrelid) ELSE '' END
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = ANY(%s::oid[]) AND (i.indisunique OR i.indisexclusion)
+WHERE i.indrelid = ANY($1) AND (i.indisunique OR i.indisexclusion)
 ORDER BY i.indrelid, c.relname"""
 
 _TYPES = """
@@ -197,45 +199,50 @@ SELECT t.oid::int8, t.typname, t.typtype::text, t.typcategory::text, t.typelem::
                                             WHERE contypid = t.oid AND contype = 'c' ORDER BY conname) END,
        CASE WHEN t.typtype = 'c' THEN ARRAY(SELECT ARRAY[a.atttypid::int8, a.atttypmod] FROM pg_catalog.pg_attribute a
              WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) END
-FROM pg_catalog.pg_type t WHERE t.oid = ANY(%s::oid[])"""
+FROM pg_catalog.pg_type t WHERE t.oid = ANY($1)"""
 
 _KEY_COLUMNS = """
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'p', a.attnum::int4, a.attname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.oid = ANY(%s::oid[])"""
+WHERE c.oid = ANY($1)"""
 
 _builtin_types: dict[int, TypeInfo] = {}  # the same on every server, so read once per process
 
 
 def read_heads(connection: psycopg.Connection[Any], oids: Iterable[int] | None) -> dict[int, Head]:
     """User tables by oid, in the order of their names: those given, or all."""
-    if oids is None:
-        rows = query(connection, _HEADS.format(where="true"))
-    else:
-        rows = query(connection, _HEADS.format(where="c.oid = ANY(%s::oid[])"), (list(oids),))
+    call = prepared.Call(_HEADS.format(where="true")) if oids is None else _of(_HEADS.format(where="c.oid = ANY($1)"), oids)
+    (rows,) = prepared.run(connection, [call])
     return {row[0]: Head(*row) for row in rows}
+
+
+def _of(sql: str, oids: Iterable[int]) -> prepared.Call:
+    return prepared.Call(sql, "oid[]", prepared.array(oids))
 
 
 def read_tables(connection: psycopg.Connection[Any], heads: Sequence[Head]) -> dict[int, Table]:
     """All that inserting rows takes."""
     if not heads:
         return {}
-    wanted = ([head.oid for head in heads],)
+    wanted = [head.oid for head in heads]
     parted = [head.oid for head in heads if head.partitioned or head.partition]
-    bounds = {row[0]: row[1:] for row in (query(connection, _BOUNDS, (parted,)) if parted else ())}
+    found_columns, constraints, indexes, *partitions = prepared.run(
+        connection, [*(_of(sql, wanted) for sql in (_COLUMNS, _CONSTRAINTS, _INDEXES)), *([_of(_BOUNDS, parted)] if parted else [])]
+    )
+    bounds = {row[0]: row[1:] for rows in partitions for row in rows}
     columns: dict[int, list[Column]] = defaultdict(list)
-    for oid, *rest in query(connection, _COLUMNS, wanted):
+    for oid, *rest in found_columns:
         columns[oid].append(Column(*rest))
     foreign_keys: dict[int, list[ForeignKey]] = defaultdict(list)
     checks: dict[int, list[Check]] = defaultdict(list)
-    for oid, name, kind, key, parent, parent_key, deferred, expression in query(connection, _CONSTRAINTS, wanted):
+    for oid, name, kind, key, parent, parent_key, deferred, expression in constraints:
         if kind == "f":
             foreign_keys[oid].append(ForeignKey(name, tuple(key), parent, tuple(parent_key), deferred))
         else:
             checks[oid].append(Check(name, tuple(key or ()), expression))
     unique_sets: dict[int, list[UniqueSet]] = defaultdict(list)
-    for oid, name, key, count, exclusion, nulls_equal, text in query(connection, _INDEXES, wanted):
+    for oid, name, key, count, exclusion, nulls_equal, text in indexes:
         unique_sets[oid].append(UniqueSet(name, tuple(key[:count]), not nulls_equal, exclusion, text))
     found: dict[int, Table] = {}
     for head in heads:
@@ -253,7 +260,7 @@ def read_types(connection: psycopg.Connection[Any], oids: Iterable[int]) -> dict
     while wanted:
         known.update({oid: _builtin_types[oid] for oid in wanted if oid in _builtin_types})
         unknown = [oid for oid in wanted if oid not in known]
-        for row in query(connection, _TYPES, (unknown,)) if unknown else ():
+        for row in prepared.run(connection, [_of(_TYPES, unknown)])[0] if unknown else ():
             *plain, labels, subtype, checks, attributes = row
             members = tuple((kind, modifier) for kind, modifier in attributes or ())
             info = TypeInfo(*(*plain, tuple(labels or ()), subtype or 0, tuple(checks or ()), members))
@@ -282,7 +289,7 @@ def count_rows(connection: psycopg.Connection[Any], sources: Mapping[int, str], 
 def key_columns(connection: psycopg.Connection[Any], wanted: Mapping[int, Sequence[int]]) -> dict[int, tuple[str, dict[int, str]]]:
     """Of tables whose rows are pointed to: how to read them, and the names of the columns that keys point to."""
     found: dict[int, tuple[str, dict[int, str]]] = {}
-    for oid, schema, name, partitioned, number, column in query(connection, _KEY_COLUMNS, (list(wanted),)) if wanted else ():
+    for oid, schema, name, partitioned, number, column in prepared.run(connection, [_of(_KEY_COLUMNS, wanted)])[0] if wanted else ():
         source = f"{'' if partitioned else 'ONLY '}{quoted(schema)}.{quoted(name)}"
         found.setdefault(oid, (source, {}))[1][number] = column
     return found

@@ -13,6 +13,13 @@ _WRITERS = frozenset(
 )  # fmt: skip
 _WORDS = re.compile(r"\b(insert|update|delete|merge|truncate|copy|select|do|call|execute|explain|using)\b", re.IGNORECASE)
 _DML = re.compile(r"\b(insert|update|delete|merge|truncate|copy|execute)\b", re.IGNORECASE)
+# Words that write nothing: what a foreign key does, and locking rows.
+_NO_WRITE = re.compile(
+    r"\bon\s+(delete|update)\s+(cascade|restrict|no\s+action|set\s+null|set\s+default)\b|\bfor\s+(no\s+key\s+)?update\b", re.IGNORECASE
+)
+# Code put together at run time, and a DELETE whose FROM does not stand right after it.
+_MADE = re.compile(r"\bexecute\b|\bdelete\s*(--|/\*)", re.IGNORECASE)
+_READ = re.compile(r"(\w+|[)*\"\]])\s+(?:from|join)\s+(?:(?:\"(?:[^\"]|\"\")+\"|[a-z_]\w*)\s*\.\s*)?\Z", re.IGNORECASE)
 _IDENTIFIER = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_][A-Za-z0-9_$]*)')
 
 
@@ -30,13 +37,15 @@ class Write:
 class Writes:
     """tables: writes seen in the text. calls: names of functions called by statements. opaque: bodies that run unseen.
 
-    conversions: (table, column) whose type change has a USING that is more than a cast of the column itself.
+    conversions: (table, column) whose type change has a USING that is more than a cast of the column itself. renamed: (table, old, new)
+    of columns.
     """
 
     tables: tuple[Write, ...] = ()
     calls: frozenset[str] = frozenset()
     opaque: tuple[str, ...] = ()
     conversions: tuple[tuple[Write, str], ...] = ()
+    renamed: tuple[tuple[str, str, str], ...] = ()
 
 
 def writes(sql: str) -> Writes:
@@ -59,7 +68,39 @@ def writes(sql: str) -> Writes:
                 conversions += _conversions(raw.stmt)
             else:
                 _collect(raw.stmt, found, calls, opaque)
-    return Writes(tuple(found), frozenset(calls), tuple(opaque), tuple(conversions))
+    opaque += _own_bodies(sql, calls, opaque)
+    return Writes(tuple(found), frozenset(calls), tuple(opaque), tuple(conversions), _renamed(sql))
+
+
+def _renamed(sql: str) -> tuple[tuple[str, str, str], ...]:
+    from pglast import parse_sql
+    from pglast.enums import ObjectType
+
+    nodes: list[Any] = [parse_sql(s.text)[0].stmt for s in split(sql) if s.node == "RenameStmt"]
+    return tuple((n.relation.relname, n.subname, n.newname) for n in nodes if n.renameType == ObjectType.OBJECT_COLUMN and n.relation)
+
+
+def _own_bodies(sql: str, calls: set[str], opaque: list[str]) -> list[str]:
+    """Bodies of functions that the text makes and calls, also one from another: it may drop them at the end."""
+    bodies: dict[str, str] = {}
+    for statement in split(sql):
+        if statement.node == "CreateFunctionStmt":
+            # the whole statement, whatever the body's form; its own name is no call
+            bodies[_function_name(statement.text)] = statement.text
+    found: list[str] = []
+    names = calls | {name for body in opaque for name in identifiers(body)}
+    while reached := [name for name in bodies if name in names]:
+        for name in reached:
+            found.append(bodies.pop(name))
+            names |= identifiers(found[-1])
+    return found
+
+
+def _function_name(text: str) -> str:
+    from pglast import parse_sql
+
+    node: Any = parse_sql(text)[0].stmt
+    return str(node.funcname[-1].sval)
 
 
 def _conversions(node: Any) -> list[tuple[Write, str]]:
@@ -124,7 +165,7 @@ def _write(verb: str, relation: Any, columns: frozenset[str] | None = None) -> W
 
 def may_write(body: str) -> bool:
     """Whether a body of procedural code contains a word that writes rows."""
-    return bool(_DML.search(body))
+    return bool(_DML.search(_NO_WRITE.sub(" ", body)))
 
 
 def identifiers(body: str) -> frozenset[str]:
@@ -132,3 +173,16 @@ def identifiers(body: str) -> frozenset[str]:
     return frozenset(m[1].replace('""', '"') if m[1] else m[2] for m in _IDENTIFIER.finditer(body)) | frozenset(
         m[2].lower() for m in _IDENTIFIER.finditer(body) if m[2]
     )
+
+
+def only_read(body: str) -> frozenset[str]:
+    """Names that stand right after FROM or JOIN, and not after DELETE FROM, wherever they stand; none where code is made at run time."""
+    if _MADE.search(body):
+        return frozenset()
+    read: set[str] = set()
+    other: set[str] = set()
+    for match in _IDENTIFIER.finditer(body):
+        name = match[1].replace('""', '"') if match[1] else match[2].lower()
+        before = _READ.search(body, max(0, match.start() - 200), match.start())
+        (read if before and before[1].lower() != "delete" else other).add(name)
+    return frozenset(read - other)

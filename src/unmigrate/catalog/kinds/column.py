@@ -6,7 +6,7 @@ from typing import Any
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, Kind, Statements, not_member, user_schema
 from unmigrate.catalog.kinds.sequence_options import identity_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, literal
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, grantees_json, grants, literal
 
 SEQUENCE_OID = """case when a.attidentity <> '' then (select i.objid::int8 from pg_depend i where i.classid = 'pg_class'::regclass
       and i.refclassid = 'pg_class'::regclass and i.refobjid = a.attrelid and i.refobjsubid = a.attnum and i.deptype = 'i') end"""
@@ -30,7 +30,7 @@ select a.attrelid, a.attnum, format('%I.%I.%I', n.nspname, c.relname, a.attname)
     'statistics', nullif(a.attstattarget, -1), 'options', a.attoptions,
     'acl', {acl_json("a.attacl", "c", "c.relowner")}, 'comment', {comment_json("pg_class", "a.attrelid", "a.attnum")},
     'not_null_name', {{not_null_name}}, 'not_null_more', {{not_null_more}}),
-  jsonb_build_object('type', concat(a.atttypid, ':', a.atttypmod), 'default', md5(x.adbin::text), 'table', a.attrelid::text,
+  jsonb_build_object('grantees', {grantees_json("a.attacl", "c.relowner")}, 'type', concat(a.atttypid, ':', a.atttypmod), 'default', md5(x.adbin::text), 'table', a.attrelid::text,
     'own_storage', t.typstorage, 'sequence_oid', {SEQUENCE_OID})
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
 join pg_type t on t.oid = a.atttypid left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
@@ -91,7 +91,7 @@ def attributes(column: Object) -> Statements:
         statements += _not_null_more(column)
     if f["identity"]:
         statements += _sequence_attributes(None, f["sequence"])
-    statements += column_grants(column, None, f["acl"])
+    statements += column_grants(None, column)
     if f["comment"] is not None:
         statements.append(comment_sql(f"COLUMN {column.name}", f["comment"]))
     return statements
@@ -101,9 +101,9 @@ def _storage(letter: str) -> str:
     return {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}[letter]
 
 
-def column_grants(column: Object, now: dict[str, list[list[str]]] | None, wanted: dict[str, list[list[str]]] | None) -> Statements:
+def column_grants(now: Object | None, column: Object) -> Statements:
     label, table = column.facts["label"], column.facts["table"]
-    plain = grant_sql(table, now, wanted)
+    plain = grants(table, now, column)
     return [statement.replace(f" ON {table} ", f" ({label}) ON {table} ", 1) for statement in plain]
 
 
@@ -139,7 +139,7 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
         statements += _not_null(now, wanted, what)
     statements += _storage_changes(now, wanted, changed, what)
     if "acl" in changed:
-        statements += column_grants(wanted, now.facts["acl"], wanted.facts["acl"])
+        statements += column_grants(now, wanted)
     if "comment" in changed:
         statements.append(comment_sql(f"COLUMN {wanted.name}", wanted.facts["comment"]))
     return statements

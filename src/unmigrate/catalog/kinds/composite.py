@@ -5,7 +5,7 @@ from typing import Any
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.relation import rename
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grantees_json, grants
 
 COLLATE = """case when a.attcollation <> y.typcollation then (select format(' COLLATE %I.%I', cn.nspname, co.collname)
         from pg_collation co join pg_namespace cn on cn.oid = co.collnamespace where co.oid = a.attcollation) end"""
@@ -17,7 +17,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
         {comment_json("pg_class", "c.oid", "a.attnum")}) order by a.attnum)
       from pg_attribute a join pg_type y on y.oid = a.atttypid where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     'owner_role', {owner_json("t.typowner")}, 'acl', {acl_json("t.typacl", "T", "t.typowner")}, 'comment', {comment_json("pg_type", "t.oid")}),
-  jsonb_build_object('schema', c.relnamespace::text, 'attributes', (select jsonb_agg(jsonb_build_array(a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, {comment_json("pg_class", "c.oid", "a.attnum")}) order by a.attnum)
+  jsonb_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("t.typacl", "t.typowner")}, 'attributes', (select jsonb_agg(jsonb_build_array(a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, {comment_json("pg_class", "c.oid", "a.attnum")}) order by a.attnum)
       from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_type t on t.oid = c.reltype
 where c.relkind = 'c' and {user_schema()} and {not_member("pg_type", "t.oid")} and {{where}}"""
@@ -26,7 +26,7 @@ where c.relkind = 'c' and {user_schema()} and {not_member("pg_type", "t.oid")} a
 def create(composite: Object, catalog: Catalog) -> Statements:
     attributes = ", ".join(f"{name} {type_}" for name, type_, _ in composite.facts["attributes"] or [])
     what = f"TYPE {composite.name}"
-    statements = [f"CREATE {what} AS ({attributes})", *grant_sql(what, None, composite.facts["acl"])]
+    statements = [f"CREATE {what} AS ({attributes})", *grants(what, None, composite)]
     if composite.facts["comment"] is not None:
         statements.append(comment_sql(what, composite.facts["comment"]))
     commented = [(name, comment) for name, _, comment in composite.facts["attributes"] or [] if comment is not None]
@@ -43,7 +43,7 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     if "attributes" in changed:
         statements += _attributes(what, now, wanted)
     if "acl" in changed:
-        statements += grant_sql(what, now.facts["acl"], wanted.facts["acl"])
+        statements += grants(what, now, wanted)
     if "comment" in changed:
         statements.append(comment_sql(what, wanted.facts["comment"]))
     return statements

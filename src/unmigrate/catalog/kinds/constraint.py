@@ -23,6 +23,7 @@ select k.oid, 0, format('%s.%I', q.owner, k.conname), q.owner_catalog, q.owner_o
     k.confdeltype, k.confmatchtype, k.condeferrable, k.condeferred, k.convalidated, k.conexclop, i.indkey, i.indclass,
     i.indcollation, i.indoption, i.indpred, i.indexprs, to_jsonb(i) ->> 'indnullsnotdistinct',
     to_jsonb(k) ->> 'conenforced', to_jsonb(k) ->> 'confdelsetcols', to_jsonb(k) ->> 'conperiod')),
+    'columns', concat_ws('|', k.conkey::text, k.confkey::text),
     'index', ic.oid::text, 'owner', q.owner_oid::text, 'references', k.confrelid::text)
 from pg_constraint k
 join lateral (

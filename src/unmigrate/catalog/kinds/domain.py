@@ -3,7 +3,7 @@
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.relation import rename
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grantees_json, grants
 
 QUERY = f"""
 select t.oid, 0, format('%I.%I', n.nspname, t.typname), null, null::oid, 0,
@@ -13,7 +13,7 @@ select t.oid, 0, format('%I.%I', n.nspname, t.typname), null, null::oid, 0,
       join pg_namespace cn on cn.oid = co.collnamespace join pg_type b on b.oid = t.typbasetype
       where co.oid = t.typcollation and t.typcollation <> b.typcollation),
     'owner_role', {owner_json("t.typowner")}, 'acl', {acl_json("t.typacl", "T", "t.typowner")}, 'comment', {comment_json("pg_type", "t.oid")}),
-  jsonb_build_object('schema', t.typnamespace::text, 'type', concat(t.typbasetype, ':', t.typtypmod), 'default', md5(t.typdefaultbin))
+  jsonb_build_object('schema', t.typnamespace::text, 'grantees', {grantees_json("t.typacl", "t.typowner")}, 'type', concat(t.typbasetype, ':', t.typtypmod), 'default', md5(t.typdefaultbin))
 from pg_type t join pg_namespace n on n.oid = t.typnamespace
 where t.typtype = 'd' and {user_schema()} and {not_member("pg_type", "t.oid")} and {{where}}"""
 
@@ -27,7 +27,7 @@ def create(domain: Object, catalog: Catalog) -> Statements:
         parts.append(f"DEFAULT {f['default']}")
     if f["notnull"]:
         parts.append("NOT NULL")
-    statements = [" ".join(parts), *grant_sql(f"TYPE {domain.name}", None, f["acl"])]
+    statements = [" ".join(parts), *grants(f"TYPE {domain.name}", None, domain)]
     if f["comment"] is not None:
         statements.append(comment_sql(f"DOMAIN {domain.name}", f["comment"]))
     return statements
@@ -48,7 +48,7 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     if "notnull" in changed:
         statements.append(f"ALTER {what} {'SET' if wanted.facts['notnull'] else 'DROP'} NOT NULL")
     if "acl" in changed:
-        statements += grant_sql(f"TYPE {wanted.name}", now.facts["acl"], wanted.facts["acl"])
+        statements += grants(f"TYPE {wanted.name}", now, wanted)
     if "comment" in changed:
         statements.append(comment_sql(what, wanted.facts["comment"]))
     return statements

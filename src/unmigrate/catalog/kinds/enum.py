@@ -3,14 +3,14 @@
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.relation import rename
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, literal
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grantees_json, grants, literal
 
 QUERY = f"""
 select t.oid, 0, format('%I.%I', n.nspname, t.typname), null, null::oid, 0,
   jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(t.typname),
     'labels', (select jsonb_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid),
     'owner_role', {owner_json("t.typowner")}, 'acl', {acl_json("t.typacl", "T", "t.typowner")}, 'comment', {comment_json("pg_type", "t.oid")}),
-  jsonb_build_object('schema', t.typnamespace::text, 'labels',
+  jsonb_build_object('schema', t.typnamespace::text, 'grantees', {grantees_json("t.typacl", "t.typowner")}, 'labels',
     (select jsonb_agg(jsonb_build_array(e.oid, e.enumlabel) order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid))
 from pg_type t join pg_namespace n on n.oid = t.typnamespace
 where t.typtype = 'e' and {user_schema()} and {not_member("pg_type", "t.oid")} and {{where}}"""
@@ -27,7 +27,7 @@ def create_as(enum: Object, name: str) -> str:
 def attributes(enum: Object) -> Statements:
     what = f"TYPE {enum.name}"
     comment = enum.facts["comment"]
-    return grant_sql(what, None, enum.facts["acl"]) + ([comment_sql(what, comment)] if comment is not None else [])
+    return grants(what, None, enum) + ([comment_sql(what, comment)] if comment is not None else [])
 
 
 def drop(enum: Object) -> Statements:
@@ -43,7 +43,7 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
             return None
         statements += [f"ALTER {what} RENAME VALUE {literal(a)} TO {literal(b)}" for a, b in renames]
     if "acl" in changed:
-        statements += grant_sql(what, now.facts["acl"], wanted.facts["acl"])
+        statements += grants(what, now, wanted)
     if "comment" in changed:
         statements.append(comment_sql(what, wanted.facts["comment"]))
     return statements

@@ -17,7 +17,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), 'pg_class', i.indrelid, 
     'statistics', (select jsonb_agg(jsonb_build_array(a.attnum, a.attstattarget) order by a.attnum) from pg_attribute a
       where a.attrelid = c.oid and coalesce(a.attstattarget, -1) >= 0),
     'partitions', {partitions("c.oid")}, 'comment', {comment_json("pg_class", "c.oid")}),
-  jsonb_build_object('schema', c.relnamespace::text, 'table', i.indrelid::text, 'definition', md5(concat_ws('|', i.indrelid, i.indkey, i.indclass, i.indcollation,
+  jsonb_build_object('columns', i.indkey::text, 'schema', c.relnamespace::text, 'table', i.indrelid::text, 'definition', md5(concat_ws('|', i.indrelid, i.indkey, i.indclass, i.indcollation,
     i.indoption, i.indexprs, i.indpred, i.indisunique, to_jsonb(i) ->> 'indnullsnotdistinct', i.indnkeyatts, c.relam, c.reloptions)))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_index i on i.indexrelid = c.oid
 join pg_class t on t.oid = i.indrelid join pg_namespace tn on tn.oid = t.relnamespace

@@ -2,7 +2,7 @@
 
 from unmigrate.catalog.kinds.base import Kind, Statements, not_internal, not_member, owner_json, user_schema
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grantees_json, grants
 
 QUERY = f"""
 select p.oid, 0, format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)), null, null::oid, 0,
@@ -12,7 +12,7 @@ select p.oid, 0, format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proa
     'late', p.prosqlbody is not null or exists (select from pg_type t where t.typtype = 'c'
       and (t.oid = any (p.proargtypes || p.prorettype) or t.typarray = any (p.proargtypes || p.prorettype))),
     'owner_role', {owner_json("p.proowner")}, 'acl', {acl_json("p.proacl", "f", "p.proowner")}, 'comment', {comment_json("pg_proc", "p.oid")}),
-  jsonb_build_object('schema', p.pronamespace::text, 'definition', md5(concat_ws('|', p.prosrc, p.probin, p.prosqlbody, p.proargtypes, p.proallargtypes, p.prorettype,
+  jsonb_build_object('schema', p.pronamespace::text, 'grantees', {grantees_json("p.proacl", "p.proowner")}, 'definition', md5(concat_ws('|', p.prosrc, p.probin, p.prosqlbody, p.proargtypes, p.proallargtypes, p.prorettype,
     p.proargnames, p.proargmodes, p.proargdefaults, p.provolatile, p.proparallel, p.prosecdef, p.proleakproof, p.proisstrict,
     p.procost, p.prorows, p.proconfig, p.prosupport, p.prolang, p.proretset)),
     'arguments', p.proargtypes::text, 'signature', md5(concat_ws('|', p.proargtypes, p.proallargtypes, p.prorettype, p.proargnames,
@@ -28,7 +28,7 @@ def what(routine: Object) -> str:
 
 
 def create(routine: Object, catalog: Catalog) -> Statements:
-    statements = [routine.facts["definition"].rstrip(), *grant_sql(what(routine), None, routine.facts["acl"])]
+    statements = [routine.facts["definition"].rstrip(), *grants(what(routine), None, routine)]
     if routine.facts["comment"] is not None:
         statements.append(comment_sql(what(routine), routine.facts["comment"]))
     return statements
@@ -51,7 +51,7 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     if "definition" in changed:
         statements.append(f["definition"].rstrip())
     if "acl" in changed:
-        statements += grant_sql(what(wanted), now.facts["acl"], f["acl"])
+        statements += grants(what(wanted), now, wanted)
     if "comment" in changed:
         statements.append(comment_sql(what(wanted), f["comment"]))
     return statements

@@ -2,19 +2,19 @@
 
 from unmigrate.catalog.kinds.base import IGNORED_SCHEMAS, Kind, Statements, not_member, owner_json
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grantees_json, grants
 
 QUERY = f"""
 select n.oid, 0, quote_ident(n.nspname), null, null::oid, 0,
   jsonb_build_object('label', quote_ident(n.nspname), 'owner_role', {owner_json("n.nspowner")}, 'acl', {acl_json("n.nspacl", "n", "n.nspowner")}, 'comment', {comment_json("pg_namespace", "n.oid")}),
-  '{{}}'::jsonb
+  jsonb_build_object('grantees', {grantees_json("n.nspacl", "n.nspowner")})
 from pg_namespace n
 where n.nspname !~ '{IGNORED_SCHEMAS}' and {not_member("pg_namespace", "n.oid")} and {{where}}"""
 
 
 def create(schema: Object, catalog: Catalog) -> Statements:
     what = f"SCHEMA {schema.name}"
-    statements = [f"CREATE {what}", *grant_sql(what, None, schema.facts["acl"])]
+    statements = [f"CREATE {what}", *grants(what, None, schema)]
     if schema.facts["comment"] is not None:
         statements.append(comment_sql(what, schema.facts["comment"]))
     return statements
@@ -30,7 +30,7 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
         statements.append(f"ALTER SCHEMA {now.name} RENAME TO {wanted.name}")
     what = f"SCHEMA {wanted.name}"
     if "acl" in changed:
-        statements += grant_sql(what, now.facts["acl"], wanted.facts["acl"])
+        statements += grants(what, now, wanted)
     if "comment" in changed:
         statements.append(comment_sql(what, wanted.facts["comment"]))
     return statements

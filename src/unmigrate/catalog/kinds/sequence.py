@@ -5,7 +5,7 @@ from dataclasses import replace
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.relation import rename
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grantees_json, grants
 
 OWNER = """from pg_depend o join pg_attribute a on a.attrelid = o.refobjid and a.attnum = o.refobjsubid
       join pg_class t on t.oid = o.refobjid join pg_namespace tn on tn.oid = t.relnamespace
@@ -19,7 +19,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname),
     'cache', s.seqcache, 'cycle', s.seqcycle, 'persistence', c.relpersistence,
     'owned_by', (select format('%I.%I.%I', tn.nspname, t.relname, a.attname) {OWNER}),
     'owner_role', {owner_json("c.relowner")}, 'acl', {acl_json("c.relacl", "s", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
-  jsonb_build_object('schema', c.relnamespace::text, 'owned_by', (select concat(o.refobjid, '.', o.refobjsubid) {OWNER}))
+  jsonb_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'owned_by', (select concat(o.refobjid, '.', o.refobjsubid) {OWNER}))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_sequence s on s.seqrelid = c.oid
 where c.relkind = 'S' and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}
   and not exists (select from pg_depend i where i.classid = 'pg_class'::regclass and i.objid = c.oid and i.deptype = 'i')"""
@@ -36,7 +36,7 @@ def options(facts: dict[str, object]) -> str:
 def create(sequence: Object, catalog: Catalog) -> Statements:
     unlogged = "UNLOGGED " if sequence.facts["persistence"] == "u" else ""
     what = f"SEQUENCE {sequence.name}"
-    statements = [f"CREATE {unlogged}{what} {options(sequence.facts)}", *grant_sql(what, None, sequence.facts["acl"])]
+    statements = [f"CREATE {unlogged}{what} {options(sequence.facts)}", *grants(what, None, sequence)]
     if sequence.facts["comment"] is not None:
         statements.append(comment_sql(what, sequence.facts["comment"]))
     return statements
@@ -60,7 +60,7 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     if "persistence" in changed:
         statements.append(f"ALTER {what} SET {'UNLOGGED' if wanted.facts['persistence'] == 'u' else 'LOGGED'}")
     if "acl" in changed:
-        statements += grant_sql(what, now.facts["acl"], wanted.facts["acl"])
+        statements += grants(what, now, wanted)
     if "comment" in changed:
         statements.append(comment_sql(what, wanted.facts["comment"]))
     return statements

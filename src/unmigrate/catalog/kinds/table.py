@@ -6,7 +6,7 @@ from unmigrate.catalog.kinds import column as columns
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.relation import rename, set_options, with_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grantees_json, grants
 
 PARENTS = """(select jsonb_agg({what} order by i.inhseqno) from pg_inherits i join pg_class p on p.oid = i.inhparent
       join pg_namespace pn on pn.oid = p.relnamespace where i.inhrelid = c.oid)"""
@@ -26,7 +26,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
     'parents', {PARENTS.format(what="format('%I.%I', pn.nspname, p.relname)")},
     'owner_role', {owner_json("c.relowner")},
     'acl', {acl_json("c.relacl", "r", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
-  jsonb_build_object('schema', c.relnamespace::text, 'partition_key', (select md5(concat(k.partattrs, k.partstrat, k.partclass, k.partcollation, k.partexprs))
+  jsonb_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'partition_key', (select md5(concat(k.partattrs, k.partstrat, k.partclass, k.partcollation, k.partexprs))
       from pg_partitioned_table k where k.partrelid = c.oid),
     'partition_bound', md5(c.relpartbound::text), 'of_type', c.reloftype::text, 'parents', {PARENTS.format(what="i.inhparent")})
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -53,7 +53,7 @@ def create(table: Object, catalog: Catalog) -> Statements:
         parts.append(f"USING {f['access_method']}")
     sql = " ".join(parts) + with_options(f["options"]) + (f" TABLESPACE {f['tablespace']}" if f["tablespace"] else "")
     statements = [sql, *_switches(table, {"row_security": False, "force_row_security": False, "replica_identity": "d"})]
-    statements += grant_sql(f"TABLE {table.name}", None, f["acl"])
+    statements += grants(f"TABLE {table.name}", None, table)
     if f["comment"] is not None:
         statements.append(comment_sql(f"TABLE {table.name}", f["comment"]))
     for column in catalog.columns(table.key):
@@ -105,7 +105,7 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     if "tablespace" in changed:
         statements.append(f"ALTER {what} SET TABLESPACE {wanted.facts['tablespace'] or 'pg_default'}")
     if "acl" in changed:
-        statements += grant_sql(what, now.facts["acl"], wanted.facts["acl"])
+        statements += grants(what, now, wanted)
     if "comment" in changed:
         statements.append(comment_sql(what, wanted.facts["comment"]))
     return statements

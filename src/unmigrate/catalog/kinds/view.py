@@ -5,7 +5,7 @@ from typing import Any
 from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
 from unmigrate.catalog.kinds.relation import rename, with_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, loadable
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, grantees_json, grants, loadable
 
 STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
 COMPRESSION = {"": "default", "p": "pglz", "l": "lz4"}
@@ -23,7 +23,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
       from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     'owner_role', {owner_json("c.relowner")}, 'acl', {acl_json("c.relacl", "r", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
-  jsonb_build_object('schema', c.relnamespace::text, 'definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
+  jsonb_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = '{relkind}' and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}"""
 
@@ -39,7 +39,7 @@ def _create(view: Object, word: str) -> Statements:
 
 def attributes(view: Object, what: str) -> Statements:
     f = view.facts
-    statements = grant_sql(f"TABLE {view.name}", None, f["acl"])
+    statements = grants(f"TABLE {view.name}", None, view)
     if f["comment"] is not None:
         statements.append(comment_sql(what, f["comment"]))
     for column in f["columns"] or []:
@@ -103,7 +103,7 @@ def alter_matview(now: Object, wanted: Object, changed: frozenset[str]) -> State
 def _attribute_changes(now: Object, wanted: Object, changed: frozenset[str], what: str) -> Statements:
     statements = []
     if "acl" in changed:
-        statements += grant_sql(f"TABLE {wanted.name}", now.facts["acl"], wanted.facts["acl"])
+        statements += grants(f"TABLE {wanted.name}", now, wanted)
     if "comment" in changed:
         statements.append(comment_sql(what, wanted.facts["comment"]))
     if "columns" in changed:
