@@ -1,31 +1,25 @@
 """kill -9 at every boundary of a rollback: the old state, the new state, or a journalled one that a rerun finishes."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from tests.execute.conftest import Live
+from tests.forked import dying, exit_of
 from unmigrate.execute.rollback import execute, finish_pending, pending
-from unmigrate.plan.model import Plan
+from unmigrate.plan.model import Plan, from_json
 
-CHILD = """
-import json, os, signal, sys
-import psycopg
-from unmigrate.execute.rollback import execute
-from unmigrate.plan.model import from_json
-conninfo, file, victim = sys.argv[1], sys.argv[2], int(sys.argv[3])
-count = 0
-def step(name):
-    global count
-    if count == victim:
-        os.kill(os.getpid(), signal.SIGKILL)
-    count += 1
-connect = lambda: psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
-execute(connect, from_json(json.load(open(file))), accept_loss=True, on_step=step)
-"""
+
+def child(conninfo: str, file: Path, victim: int) -> None:
+    """The rollback, until it is killed."""
+
+    def connect() -> psycopg.Connection[Any]:
+        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+
+    execute(connect, from_json(json.loads(file.read_text())), accept_loss=True, on_step=dying(victim))
 
 
 def _boundaries(live: Live, plan: Plan) -> list[str]:
@@ -45,8 +39,7 @@ def test_kill_at_every_boundary(kind: str, live: Live, request: pytest.FixtureRe
     ends = set()
     for number, name in enumerate(names):
         victim = Live(live.pool, live.pool.clone(template))
-        command = [sys.executable, "-c", CHILD, live.pool.conninfo(victim.name), str(file), str(number)]
-        assert subprocess.run(command, check=False).returncode == -9, name
+        assert exit_of(child, live.pool.conninfo(victim.name), file, number) == -9, name
         _settle(victim)
         ends.add(_after(victim, plan, name))
         live.pool.drop(victim.name)

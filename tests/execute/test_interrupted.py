@@ -141,8 +141,13 @@ def test_a_refusal_after_prepare_steps_leaves_the_way_free(live: Live, plan: Pla
     assert live.state() == "new"
 
 
+def _idle(seconds: float) -> str:
+    """A statement that takes so long; databases made from scratch's have no pg_sleep that sleeps."""
+    return f"DO $$ BEGIN WHILE clock_timestamp() < statement_timestamp() + interval '{seconds} s' LOOP PERFORM 1; END LOOP; END $$"
+
+
 def test_max_lock_is_kept_while_locks_are_held(live: Live, plan: Plan, rollback: Run) -> None:
-    slow = replace(plan, steps=(*plan.steps, Step("switch", "2_change", "SELECT pg_sleep(30)", "nothing")))
+    slow = replace(plan, steps=(*plan.steps, Step("switch", "2_change", _idle(30), "nothing")))
     began = time.monotonic()
     with pytest.raises(FailedError, match="for more than 2 s"):
         rollback(live, slow, max_lock_seconds=2.0)
@@ -153,7 +158,7 @@ def test_max_lock_is_kept_while_locks_are_held(live: Live, plan: Plan, rollback:
 def test_a_step_longer_than_a_counts_timeout_goes_through(live: Live, plan: Plan, rollback: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unmigrate.execute.inspect.COUNT_TIMEOUT", "1s")
     live.run(f"alter database {live.name} set statement_timeout = '1s'")
-    slow = replace(plan, steps=(*plan.steps, Step("switch", "2_change", "SELECT pg_sleep(1.5)", "nothing")))
+    slow = replace(plan, steps=(*plan.steps, Step("switch", "2_change", _idle(1.5), "nothing")))
     rollback(live, slow)
     assert live.state() == "new"
 

@@ -12,6 +12,7 @@ from tests.support import migration
 from unmigrate.catalog.fingerprint import fingerprint
 from unmigrate.catalog.parked import without_parked
 from unmigrate.catalog.read import read_catalog
+from unmigrate.config.park import Park
 from unmigrate.execute.deploy import deploy
 from unmigrate.execute.rollback import Outcome, execute
 from unmigrate.execute.ways import redo_plan, rollback_plans
@@ -28,6 +29,7 @@ class Live:
     name: str
     history: list[Any] = field(default_factory=list)
     guarded: list[Guarded] = field(default_factory=list)
+    park: Park = field(default_factory=Park)
 
     def connect(self) -> psycopg.Connection[Any]:
         return self.work.pool.connect(self.name)
@@ -51,7 +53,7 @@ class Live:
     def guard(self, sql: str) -> Guarded:
         """The next migration, guarded."""
         new = migration(str(len(self.history) + 1), sql)
-        (one,) = guard(self.work, self.history, [new], lambda _: None)
+        (one,) = guard(self.work, self.history, [new], lambda _: None, self.park)
         self.history.append(new)
         self.guarded.append(one)
         return one

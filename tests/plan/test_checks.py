@@ -9,6 +9,7 @@ import pytest
 from tests.support import deploy, migration
 from unmigrate.execute.inspect import inspect
 from unmigrate.plan.build import Request, build
+from unmigrate.plan.model import Plan
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import Pool
 
@@ -75,3 +76,52 @@ def test_a_fill_takes_the_blocker_away(work: Workspace, target: psycopg.Connecti
         for step in plan.steps:
             target.execute(step.sql)
     assert target.execute("select a from t").fetchone() == ("row 1",)
+
+
+ENUM = """CREATE TYPE "Coin" AS ENUM ('EUR', 'USD'); CREATE TABLE a (id int PRIMARY KEY, c "Coin" NOT NULL, many "Coin"[]);"""
+RETURNING = [
+    ("table that returns empty", "CREATE TABLE e (id int PRIMARY KEY); CREATE TABLE a (id int, e int CONSTRAINT f REFERENCES e)",
+     "ALTER TABLE a DROP CONSTRAINT f; DROP TABLE e", "INSERT INTO a VALUES (1, NULL)", "INSERT INTO a VALUES (2, 7)"),
+    ("enum that became text", ENUM, 'ALTER TABLE a ALTER c TYPE text, ALTER many TYPE text[]; DROP TYPE "Coin"',
+     "INSERT INTO a VALUES (1, 'EUR', '{EUR,USD}')", "INSERT INTO a VALUES (2, 'GBP', NULL)"),
+    ("enums in an array", ENUM, 'ALTER TABLE a ALTER c TYPE text, ALTER many TYPE text[]; DROP TYPE "Coin"',
+     "INSERT INTO a VALUES (1, 'EUR', '{EUR,USD}')", "INSERT INTO a VALUES (2, 'USD', '{EUR,GBP}')"),
+    ("time that became a number", "CREATE TABLE a (id int, d timestamptz)",
+     "ALTER TABLE a ALTER d TYPE int USING extract(year from d)", "INSERT INTO a VALUES (1, NULL)", "INSERT INTO a VALUES (2, 2024)"),
+    ("number that became a time", "CREATE TABLE a (id int, d int)",
+     "ALTER TABLE a ALTER d TYPE timestamp USING to_timestamp(d)", "INSERT INTO a VALUES (1, NULL)", "INSERT INTO a VALUES (2, now())"),
+    ("time that became text", "CREATE TABLE a (id int, d timestamptz)",
+     "ALTER TABLE a ALTER d TYPE text", "INSERT INTO a VALUES (1, '2024-02-03 10:00:00')", "INSERT INTO a VALUES (2, 'soon')"),
+    ("truth that became text", "CREATE TABLE a (id int, d boolean)",
+     "ALTER TABLE a ALTER d TYPE text", "INSERT INTO a VALUES (1, 'true'), (2, ' F ')", "INSERT INTO a VALUES (3, 'maybe')"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("init", "change", "fine", "breaking"), [c[1:] for c in RETURNING], ids=[c[0] for c in RETURNING])
+def test_what_returns_is_asked_for(
+    init: str, change: str, fine: str, breaking: str, work: Workspace, target: psycopg.Connection[Any]
+) -> None:
+    """Rows that fit do not count and do not stop the way back; rows that do not fit are counted and would stop it."""
+    scripts = [("1_init", init), ("2_change", change)]
+    plan = build(work, Request([migration(*s) for s in scripts], 1, rows=False), lambda _: None)
+    deploy(target, scripts)
+    target.execute(fine)
+    assert inspect(target, plan).blockers == ()
+    assert way_back(target, plan) == ""
+    target.execute(breaking)
+    assert inspect(target, plan).blockers
+    assert way_back(target, plan)
+
+
+def way_back(target: psycopg.Connection[Any], plan: Plan) -> str:
+    """Try the plan's statements, and take them back: PostgreSQL's complaint, "" where there is none."""
+    target.execute("BEGIN")
+    try:
+        for step in plan.steps:
+            target.execute(step.sql)
+        target.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        return ""
+    except psycopg.Error as error:
+        return str(error)
+    finally:
+        target.execute("ROLLBACK")

@@ -6,8 +6,9 @@ from typing import Any
 import psycopg
 
 from unmigrate.catalog.model import Catalog, Key, Object
+from unmigrate.errors import RefusedError
 from unmigrate.park import vault
-from unmigrate.plan.model import Loss, Plan
+from unmigrate.plan.model import Loss, Plan, WayOut
 
 # Statements that leave rows alone, but for the columns and tables that they drop, and types that they change.
 _STRUCTURAL = re.compile(r"^\s*(ALTER|CREATE|DROP|COMMENT|GRANT|REVOKE|SET|DO \$unmigrate\$)(?=\s)", re.IGNORECASE)
@@ -55,6 +56,24 @@ def copy(connection: psycopg.Connection[Any], schema: str, number: int, loss: Lo
     return vault.copy_rows(connection, schema, number, f"{loss.object}: {loss.reason} ({types})", select)
 
 
+def rows_of(connection: psycopg.Connection[Any], out: WayOut) -> str:
+    """A SELECT of the rows that a way out deletes, in types that nothing stands in the way of."""
+    row = connection.execute("select to_regclass(%s)::oid", [out.table]).fetchone()
+    columns = vault.plain_columns(connection, row[0] if row else 0)
+    return out.keep.replace("SELECT t.*", f"SELECT {', '.join(expression for expression, _ in columns.values())}", 1)
+
+
+def refuse_following(connection: psycopg.Connection[Any], table: str) -> None:
+    """Raise RefusedError where rows of other tables would go, or lose their reference, along with rows of this one."""
+    row = connection.execute(
+        "select conrelid::regclass::text, conname from pg_constraint where confrelid = to_regclass(%s) and confdeltype in ('c', 'n', 'd')",
+        [table],
+    ).fetchone()
+    if row:
+        message = f"rows of {row[0]} would follow rows deleted from {table} (foreign key {row[1]}), and would not be kept"
+        raise RefusedError(message, code="way-out", remedy="delete these rows yourself, children first, or choose another way out")
+
+
 def _all(found: Object, columns: str = "") -> str:
     """Its rows. A table with children or partitions is read with theirs."""
     if found.kind == "table":
@@ -70,7 +89,7 @@ def unnamed(plan: Plan, extra: tuple[Loss, ...], before: Catalog, after: Catalog
     lost_sight = any(o is None and loss.kind == "values" for o, loss in zip(resolved, losses, strict=True))
     found = []
     for o in before:
-        if o.kind not in ("table", "column") or o.key in named or o.parent in named or o.facts.get("generated"):
+        if o.kind not in ("table", "column") or o.key in named or o.parent in named or o.facts.get("generated") or o.name in plan.kept:
             continue
         now = after.get(o.key)
         if now is None and not (o.kind == "column" and _gone(after, o.parent)):

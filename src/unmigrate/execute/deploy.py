@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from unmigrate.errors import FailedError, RefusedError
-from unmigrate.execute.refuse import refuse_loss, refuse_not_pending
+from unmigrate.execute.refuse import refuse_armed, refuse_loss, refuse_not_pending
 from unmigrate.execute.rollback import Connect, Outcome, execute
 from unmigrate.execute.switch import Hook
 from unmigrate.park import restore_points, vault
@@ -61,6 +61,7 @@ def _as_it_is(connect: Connect, plan: Plan, *, accept_loss: bool, dry_run: bool,
     with closing(connect()) as connection:
         connection.autocommit = True
         with deploy_lock(connection):
+            refuse_armed(connection)
             refuse_not_pending(connection, plan)
             if not accept_loss:
                 refuse_loss(plan.losses)

@@ -49,6 +49,22 @@ def missing_privileges(connection: psycopg.Connection[Any], schema: str) -> tupl
     return tuple(found)
 
 
+def loud_triggers(connection: psycopg.Connection[Any], schema: str) -> str:
+    """What to know of triggers that fire for rows which a rollback fills, as the role may not keep them quiet; "" where none would."""
+    parameter = "has_parameter_privilege('session_replication_role', 'SET')" if connection.info.server_version >= 150000 else "false"
+    row = connection.execute(
+        f"select {parameter} or (select rolsuper from pg_roles where rolname = current_user), current_user::text, "
+        "(select count(*) from pg_trigger g join pg_class c on c.oid = g.tgrelid join pg_namespace n on n.oid = c.relnamespace "
+        "where n.nspname = %s and not g.tgisinternal and g.tgenabled in ('O', 'A') and g.tgtype & 19 = 17 "  # row, not before, update
+        "and g.tgname !~ '^_unmigrate_')",
+        [schema],
+    ).fetchone()
+    if row is None or row[0] or not row[2]:
+        return ""
+    grant = f"GRANT SET ON PARAMETER session_replication_role TO {ident(row[1])}"
+    return f"; {row[2]} AFTER UPDATE triggers fire for rows that a guarded rollback fills, unless: {grant}"
+
+
 def require_privileges(connection: psycopg.Connection[Any], plan: Plan) -> None:
     """Raise EnvironmentProblem where this plan would fail for want of a privilege; tables it does not touch do not matter."""
     row = connection.execute(

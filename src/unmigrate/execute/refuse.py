@@ -7,12 +7,13 @@ import psycopg
 
 from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.model import Catalog
-from unmigrate.catalog.read import read_catalog
 from unmigrate.errors import RefusedError
 from unmigrate.execute.inspect import UNKNOWN
+from unmigrate.park.armed import armed
 from unmigrate.plan.model import Blocker, Loss, Plan
 from unmigrate.prisma.ledger import read_ledger, states
 from unmigrate.sql import script
+from unmigrate.words import amount
 
 NAMED = 8  # so many are named in an error's one line
 
@@ -60,13 +61,20 @@ def refuse_moved_on(connection: psycopg.Connection[Any], plan: Plan) -> int:
 
 def drift(plan: Plan, live: Catalog, prepared: Collection[str] = ()) -> tuple[str, ...]:
     """Objects of the plan that are not as the history says they are; those that prepare steps made or changed are left out."""
-    found = {label(o): digest(o) for o in live}
+    found = {name: digest(o) for o in live if (name := label(o)) in plan.before}
     differences = []
     for name, wanted in plan.before.items():
         now = found.get(name, "")
         if now != wanted and name not in prepared:
             differences.append(f"{name} is {'missing' if not now else 'not expected' if not wanted else 'different'}")
     return tuple(differences)
+
+
+def refuse_armed(connection: psycopg.Connection[Any]) -> None:
+    """Raise RefusedError while a guard waits: what it follows must not change under it."""
+    if waiting := armed(connection):
+        message = f"a guard waits for {waiting[0].migration}"
+        raise RefusedError(message, code="armed", remedy="unmigrate guard finish once it is deployed, or unmigrate guard abandon")
 
 
 def refuse_not_pending(connection: psycopg.Connection[Any], plan: Plan) -> int:
@@ -81,21 +89,19 @@ def refuse_not_pending(connection: psycopg.Connection[Any], plan: Plan) -> int:
     return 0
 
 
-def refuse_drift(connection: psycopg.Connection[Any], plan: Plan, prepared: Collection[str] = ()) -> Catalog:
-    """The live catalog. Raises RefusedError where the plan would meet something else than what it was proved on."""
-    live = read_catalog(connection)
+def refuse_drift(plan: Plan, live: Catalog, prepared: Collection[str] = ()) -> None:
+    """Raise RefusedError where the plan would meet something else than what it was proved on."""
     if found := drift(plan, live, prepared):
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         remedy = "unmigrate verify shows every difference; put it right, or make a new plan from the text that was deployed"
         raise RefusedError(f"the database is not as the migrations left it: {'; '.join(found[:NAMED])}{more}", code="drift", remedy=remedy)
-    return live
 
 
-def refuse_counted(plan: Plan, *, accept_loss: bool, max_lock_seconds: float) -> None:
+def refuse_counted(plan: Plan, *, accept_loss: bool, max_lock_seconds: float, returning: Collection[str] = ()) -> None:
     """Raise RefusedError for what an inspected plan already says: rows that block, losses not consented to, locks held too long."""
     refuse_blocked(plan.blockers)
     if not accept_loss:
-        refuse_loss(plan.losses)
+        refuse_loss([loss for loss in plan.losses if loss.object not in returning])
     refuse_long_locks(plan, max_lock_seconds)
 
 
@@ -110,17 +116,19 @@ def refuse_blocked(blockers: Collection[Blocker]) -> None:
 
 
 def _told(blocker: Blocker) -> str:
-    count = "an unknown number of" if blocker.rows == UNKNOWN else blocker.rows
+    told = "an unknown number of rows block" if blocker.rows == UNKNOWN else amount(blocker.rows, "row blocks", "rows block")
     sample = f", e.g. {blocker.samples[0]}" if blocker.samples else ""
-    return f"{count} rows block: {blocker.object}: {blocker.reason}{sample}"
+    return f"{told}: {blocker.object}: {blocker.reason}{sample}"
 
 
 def refuse_loss(losses: Collection[Loss]) -> None:
     """Raise RefusedError where something would be lost that was not consented to."""
     losing = [loss for loss in losses if loss.rows != 0]
     if losing:
-        named = ", ".join(f"{x.object}{f' ({x.rows} rows)' if x.rows is not None else ''}" for x in losing[:NAMED])
-        remedy = "add --accept-loss: what is there now is copied to the vault first; or restore a snapshot to get the old values back"
+        named = ", ".join(x.object if x.rows is None else f"{x.object} ({amount(x.rows, 'row')})" for x in losing[:NAMED])
+        destroyed = any(loss.kind in ("column", "table") for loss in losing)
+        refill = "; --refill last brings back what the migration destroyed, from the last snapshot before it" if destroyed else ""
+        remedy = f"add --accept-loss: what is there now is copied to the vault first{refill}"
         raise RefusedError(f"this loses {named}{' …' if len(losing) > NAMED else ''}", code="loss", remedy=remedy)
 
 

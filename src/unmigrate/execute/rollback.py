@@ -9,13 +9,14 @@ from uuid import uuid4
 
 import psycopg
 
-from unmigrate.catalog.read import show_parked
+from unmigrate.catalog.read import read_catalog, show_parked
 from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, RefusedError, UnmigrateError
 from unmigrate.execute import finish
 from unmigrate.execute.blocking import Watch
 from unmigrate.execute.inspect import inspect, measure
 from unmigrate.execute.privileges import require_privileges
 from unmigrate.execute.refuse import (
+    refuse_armed,
     refuse_blocked,
     refuse_drift,
     refuse_long_locks,
@@ -26,6 +27,7 @@ from unmigrate.execute.refuse import (
 )
 from unmigrate.execute.switch import ConnectionLost, Hook, Limits, Run, Switched, journalled, switch
 from unmigrate.park import vault
+from unmigrate.park.purge import leftovers, patiently
 from unmigrate.park.vault import Operation
 from unmigrate.plan.model import Plan, from_json
 from unmigrate.prisma.ledger import deploy_lock
@@ -91,21 +93,23 @@ class _Asked:
 def execute(
     connect: Connect, plan: Plan, *, accept_loss: bool, lock_timeout_ms: int = 200, max_lock_seconds: float = 5.0, tries: int = 50,
     dry_run: bool = False, on_progress: Callable[[str], None] = lambda _: None, on_step: Hook = lambda _: None,
-    record: Callable[[psycopg.Connection[Any]], None] = lambda _: None,
+    record: Callable[[psycopg.Connection[Any]], None] = lambda _: None, returning: frozenset[str] = frozenset(),
 ) -> Outcome:  # fmt: skip
     """Walk a plan: back, or up. Raises RefusedError, EnvironmentProblem (nothing changed), FailedError (rolled back), PartialError
     (run it again).
 
     connect: makes a connection in autocommit mode. on_step: called with a name at every boundary, for tests that interrupt there.
-    record: called in the switch's transaction, to keep things in the vault along with it.
+    record: called in the switch's transaction, to keep things in the vault along with it. returning: see Limits.
     """
-    limits = Limits(accept_loss, lock_timeout_ms, max_lock_seconds, tries)
+    limits = Limits(accept_loss, lock_timeout_ms, max_lock_seconds, tries, returning)
     asked = _Asked(connect, limits, dry_run, on_progress, on_step, record)
     with _session(asked) as connection:
         if plan.guard:
             show_parked(connection, vault.parked_schemas(plan.guard))
         with _asking():
             waiting = vault.operations(connection, unfinished=True)
+        if not plan.failed:
+            refuse_armed(connection)
         same = next((o for o in waiting if o.plan_id == plan.id), None)
         if waiting and same is None:
             message = f"operation {waiting[0].id} ({', '.join(waiting[0].migrations)}) is not finished"
@@ -177,17 +181,26 @@ def _roll_back(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, p
         asked.on_step("vault made")
         _prepare(asked, connection, plan, operation)
         asked.on_progress("switching")
-        with closing(Watch(asked.connect, connection.info.backend_pid)) as watch:
+        with _asking():
+            pid = _pid(connection)
+        with closing(Watch(asked.connect, pid)) as watch:
             done = switch(
                 Run(connection, plan, operation, asked.limits, rows, watch, asked.on_step, asked.on_progress, labels, asked.record)
             )
     except ConnectionLost as lost:
         return _look_up(asked, operation, plan, lost)
     except RefusedError:
-        _abandon(asked, connection, operation, labels)
+        _abandon(asked, connection, operation, plan, labels)
         raise
     asked.on_step("committed")
     return _end(asked, connection, operation, plan, done)
+
+
+def _pid(connection: psycopg.Connection[Any]) -> int:
+    """The server's own process: behind a pooler, what the connection was told is another."""
+    row = connection.execute("select pg_backend_pid()").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _check(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, prepared: frozenset[str]) -> int:
@@ -199,14 +212,14 @@ def _check(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, prepa
     require_privileges(connection, plan)
     asked.on_step("privileges asked")
     began = time.monotonic()
-    refuse_drift(connection, plan, prepared)
+    refuse_drift(plan, read_catalog(connection), prepared)
     reading = time.monotonic() - began
     asked.on_step("drift checked")
     current, counting = measure(connection, plan)
     asked.on_step("rows counted")
     refuse_blocked(current.blockers)
     if not asked.limits.accept_loss:
-        refuse_loss(current.losses)
+        refuse_loss([loss for loss in current.losses if loss.object not in asked.limits.returning])
     refuse_long_locks(current, asked.limits.max_lock_seconds, counting + 2 * reading)
     asked.on_step("checked")
     return rows
@@ -225,12 +238,19 @@ def _prepare(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, ope
     )
 
 
-def _abandon(asked: _Asked, connection: psycopg.Connection[Any], operation: str, labels: frozenset[str]) -> None:
-    """A refusal after prepare steps must not stand in the way of another plan: the operation ends, and what it made is named."""
+def _abandon(asked: _Asked, connection: psycopg.Connection[Any], operation: str, plan: Plan, labels: frozenset[str]) -> None:
+    """A refusal after prepare steps must not stand in the way of another plan: the operation ends, and what it made is named.
+
+    What a guarded way left on the application's tables goes, as nobody needs it any more.
+    """
     if asked.dry_run or connection.closed or vault.version(connection) is None:
         return
     if any(o.id == operation for o in vault.operations(connection, unfinished=True)):
         vault.set_state(connection, operation, "abandoned")
+        if plan.guard:
+            for sql in leftovers(connection, plan.guard):
+                patiently(connection, sql, asked.limits.lock_timeout_ms)
+            return
         asked.on_progress(f"left behind by the steps before the switch: {', '.join(sorted(labels))}")
 
 

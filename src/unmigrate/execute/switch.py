@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 
 from unmigrate.catalog.fingerprint import digest, label
+from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog
-from unmigrate.catalog.read import read_catalog
+from unmigrate.catalog.observer import Observer
 from unmigrate.catalog.sqltext import ident
 from unmigrate.errors import FailedError
 from unmigrate.execute import copies
@@ -18,6 +19,7 @@ from unmigrate.execute.blocking import Watch
 from unmigrate.execute.inspect import recheck
 from unmigrate.execute.refuse import refuse_blocked, refuse_drift, refuse_loss
 from unmigrate.park import vault
+from unmigrate.park.publications import follow
 from unmigrate.plan.model import Lock, Loss, Plan
 from unmigrate.prisma.ledger import TABLE, record_applied
 
@@ -29,8 +31,10 @@ _MODES = (
 )  # fmt: skip
 _OPENING = """
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
-SET LOCAL statement_timeout = 0"""
-_OURS = "SET LOCAL row_security = off; SET LOCAL check_function_bodies = off"  # not around a migration: it runs as Prisma would run it
+SET LOCAL statement_timeout = 0;
+SET LOCAL unmigrate.operating = 'on'"""
+# Not around a migration: it runs as Prisma would run it.
+_OURS = "SET LOCAL row_security = off; SET LOCAL check_function_bodies = off; SET LOCAL plan_cache_mode = force_generic_plan"
 _WRITTEN = """
 select format('%I.%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del from pg_stat_xact_user_tables
 where relname <> '_prisma_migrations' and schemaname !~ '^unmigrate'"""
@@ -38,12 +42,16 @@ where relname <> '_prisma_migrations' and schemaname !~ '^unmigrate'"""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the caller allows. lock_timeout_ms: for all locks of one try together, so that nobody queues behind us for longer."""
+    """What the caller allows. lock_timeout_ms: for all locks of one try together, so that nobody queues behind us for longer.
+
+    returning: what the migration had destroyed and the caller brings back afterwards (a refill): no consent to its loss is needed.
+    """
 
     accept_loss: bool
     lock_timeout_ms: int = 200
     max_lock_seconds: float = 5.0
     tries: int = 50
+    returning: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +124,15 @@ class _Deadline:
 def switch(run: Run) -> Switched:
     """Try until the locks are had. Raises FailedError (rolled back), RefusedError (found under the locks), ConnectionLost."""
     result, extra, disturbed = Switched(), tuple[Loss, ...](), 0
+    observer: Observer | None = None
     began = time.monotonic()
     while result.tries < run.limits.tries:
         result.tries += 1
         result.copies.clear()
         try:
+            observer = observer or Observer(run.connection)
             with run.watch.looking():
-                _once(run, result, extra, began)
+                _once(run, observer, result, extra, began)
             return result
         except BUSY:
             if result.tries % 10 == 1:
@@ -142,18 +152,20 @@ def switch(run: Run) -> Switched:
     raise FailedError(message, code="locks", remedy="end these sessions, or raise --lock-timeout, and run it again")
 
 
-def _once(run: Run, result: Switched, extra: tuple[Loss, ...], began: float) -> None:
+def _once(run: Run, observer: Observer, result: Switched, extra: tuple[Loss, ...], began: float) -> None:
     with run.connection.transaction():
         run.connection.execute(_OPENING)
         if run.plan.kind != "deploy":
             run.connection.execute(_OURS)
         run.on_step("begun")
+        observer.warm({kind for kind in KINDS for name in run.plan.before if name.startswith(f"{kind} ")})
+        observer.join()
         _take_locks(run)
         locked = time.monotonic()
         result.waited = locked - began
         deadline = _Deadline(run.connection, run.limits.max_lock_seconds)
         try:
-            _inside(run, result, extra, deadline)
+            _inside(run, observer, result, extra, deadline)
         except psycopg.errors.QueryCanceled as error:
             raise (_too_long(deadline.seconds) if deadline.over else _failed(error)) from error
         run.on_step("before commit")
@@ -180,30 +192,50 @@ def _left(end: float) -> int:
     return max(1, int((end - time.monotonic()) * 1000))
 
 
-def _inside(run: Run, result: Switched, extra: tuple[Loss, ...], deadline: _Deadline) -> None:
+def _inside(run: Run, observer: Observer, result: Switched, extra: tuple[Loss, ...], deadline: _Deadline) -> None:
     connection, plan = run.connection, run.plan
     deadline.keep()
-    before = refuse_drift(connection, plan, run.prepared)
+    before = observer.join()
+    refuse_drift(plan, before, run.prepared)
     run.on_step("drift checked under locks")
+    vault.open_operation(connection, run.operation, plan.kind, plan.to_json(), state="switched", consent=run.limits.accept_loss)
+    run.on_step("operation opened")
+    _ways_out(run, result, deadline)
     deadline.keep()
     refuse_blocked(recheck(connection, plan))
     run.on_step("rows checked under locks")
-    vault.open_operation(connection, run.operation, plan.kind, plan.to_json(), state="switched", consent=run.limits.accept_loss)
-    run.on_step("operation opened")
     _keep(run, result, extra, before, deadline)
     written = _written(run)
     _steps(run, deadline)
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     run.on_step("constraints checked")
     _refuse_unrecorded(run, written)
-    after = read_catalog(connection)
-    _verify(plan, before, after, run.prepared)
+    published = follow(connection, must=plan.kind == "deploy") if plan.guard else ()
+    observer.refresh()
+    after = observer.catalog
+    _verify(plan, before, after, run.prepared | {f"publication {name}" for name in published})
     if plan.kind != "deploy" and (found := copies.unnamed(plan, extra, before, after)):
         raise _Unnamed(found)
     run.on_step("verified")
     run.record(connection)
     _ledger(run, result)
     _journal(run)
+
+
+def _ways_out(run: Run, result: Switched, deadline: _Deadline) -> None:
+    """What was decided about rows that block; rows that go are kept in the vault."""
+    schema = ""
+    for out in (each for each in run.plan.ways_out if not each.before):
+        deadline.keep()
+        if out.keep:
+            copies.refuse_following(run.connection, out.table)
+            schema = schema or vault.copy_schema(run.connection, run.operation)
+            number, what = len(result.copies) + 1, f"rows of {out.table} that stood in the way of {out.object}"
+            result.copies[vault.copy_rows(run.connection, schema, number, what, copies.rows_of(run.connection, out))] = what
+        _execute(run, out.sql)
+        run.on_step(f"way out for {out.object}")
+    if schema:
+        vault.seal(run.connection, schema)
 
 
 def _keep(run: Run, result: Switched, extra: tuple[Loss, ...], before: Catalog, deadline: _Deadline) -> None:
@@ -230,16 +262,23 @@ def _steps(run: Run, deadline: _Deadline) -> None:
     for number, step in enumerate(run.plan.steps):
         if step.phase != "switch":
             continue
+        for out in run.plan.ways_out:
+            if out.before == step.sql:
+                _execute(run, out.sql)
         deadline.keep()
-        try:
-            run.connection.execute(step.sql)
-        except (*BUSY, psycopg.errors.QueryCanceled):
-            raise
-        except psycopg.Error as error:
-            if run.connection.closed:
-                raise
-            raise _failed(error, step.sql) from error
+        _execute(run, step.sql)
         run.on_step(f"step {number}")
+
+
+def _execute(run: Run, sql: str) -> None:
+    try:
+        run.connection.execute(sql)
+    except (*BUSY, psycopg.errors.QueryCanceled):
+        raise
+    except psycopg.Error as error:
+        if run.connection.closed:
+            raise
+        raise _failed(error, sql) from error
 
 
 def _written(run: Run) -> dict[str, int]:
@@ -257,7 +296,7 @@ def _refuse_unrecorded(run: Run, before: dict[str, int]) -> None:
         message = (
             f"the migration writes to {', '.join(sorted(surprising)[:3])}, which was not seen on scratch: rolled back, nothing was changed"
         )
-        raise FailedError(message, code="unrecorded", remedy="deploy without guarding: --plain --accept-loss")
+        raise FailedError(message, code="unrecorded", remedy='deploy it unguarded: mode = "off" in [park] of unmigrate.toml')
 
 
 def _ledger(run: Run, result: Switched) -> None:
@@ -299,10 +338,12 @@ def _verify(plan: Plan, before: Catalog, after: Catalog, prepared: frozenset[str
             wrong.append(f"{name} is {'missing' if name not in found else 'left over' if not wanted else 'different'}")
     if wrong:
         raise _wrong("; ".join(wrong[:3]))
-    mine = plan.after.keys() | plan.before.keys() | prepared
+    mine = plan.after.keys() | plan.before.keys() | prepared | pending
     for o in before:
         now = found.get(label(o))
-        if label(o) not in mine and (now is None or (digest(now) != digest(o) and (now.key != o.key or o.changes(now)))):
+        if now is o or label(o) in mine:
+            continue
+        if now is None or (digest(now) != digest(o) and (now.key != o.key or o.changes(now))):
             wrong.append(f"{label(o)}, which the migration never touched, is {'gone' if now is None else 'changed'}")
     wrong += [f"{name} appeared" for name in found.keys() - {label(o) for o in before} - mine]
     if wrong:

@@ -1,4 +1,4 @@
-"""Ways that `unmigrate deploy` proved and left in the vault: the rollback and the redo that need no repository and no scratch."""
+"""Ways that `deploy` or `guard` proved and left in the vault: the rollback and the redo that need no repository and no scratch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from unmigrate.plan.model import Plan, from_json
 def rollback_plans(connection: psycopg.Connection[Any], newest_first: Sequence[str]) -> list[Plan] | None:
     """The stored ways back of these migrations; None unless all of them have one, and were last applied by us."""
     last = {name: o.kind for o in vault.operations(connection) if o.state == "done" for name in o.migrations}
-    if any(last.get(name) not in ("deploy", "redo") for name in newest_first):
+    if any(last.get(name) not in ("deploy", "guard", "redo") for name in newest_first):
         return None  # rolled back by us, and applied again by Prisma: what stands there now is not what was guarded
     stored = [vault.way(connection, name, "rollback") for name in newest_first]
     found = [from_json(plan) for plan in stored if plan is not None]
@@ -22,7 +22,7 @@ def rollback_plans(connection: psycopg.Connection[Any], newest_first: Sequence[s
 
 def redo_plan(connection: psycopg.Connection[Any], name: str | None) -> Plan:
     """The way forward again of the migration rolled back last. Raises RefusedError where there is none."""
-    rolled_back = [o for o in vault.operations(connection) if o.kind in ("rollback", "redo", "deploy") and o.state == "done"]
+    rolled_back = [o for o in vault.operations(connection) if o.kind in ("rollback", "redo", "deploy", "guard") and o.state == "done"]
     if not rolled_back or rolled_back[-1].kind != "rollback":
         raise RefusedError("nothing was rolled back last in this database", code="nothing-to-redo", remedy="unmigrate status")
     last = rolled_back[-1].migrations[0]

@@ -1,9 +1,10 @@
 """Guarded ways of one migration after the other, made and proved on scratch: up, back, and up again, as plans."""
 
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import psycopg
 
@@ -13,12 +14,16 @@ from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.catalog.parked import is_parked
 from unmigrate.catalog.read import show_parked
+from unmigrate.config.park import Park
 from unmigrate.guard import names as naming
+from unmigrate.guard.again import written_since
 from unmigrate.guard.filling import Filling, stale
+from unmigrate.guard.images import Image
+from unmigrate.guard.keeping import forgotten, unknown
 from unmigrate.guard.names import Names
 from unmigrate.guard.observed import Watched
 from unmigrate.guard.program import Program, Recorder
-from unmigrate.guard.rows import rows_differ
+from unmigrate.guard.rows import rows_shown
 from unmigrate.guard.way_back import Way, back, compared, forward
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
@@ -26,6 +31,7 @@ from unmigrate.inverse.replay import ReplayError
 from unmigrate.park import vault
 from unmigrate.plan.checks import checks
 from unmigrate.plan.model import Check, Lock, Plan, Step, Verdict
+from unmigrate.plan.pools import remarks
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.beginning import replayed
 from unmigrate.prove.history import History, SchemaProof
@@ -34,13 +40,17 @@ from unmigrate.prove.workspace import Workspace
 from unmigrate.sql import script
 
 Progress = Callable[[str], None]
+Grain = Literal["coarse", "fine", "whole"]
+"""How much of a migration is one step of the way back: what has no rows between it, each statement, or all of it."""
+_ASIDE = re.compile(r"_unmigrate_[0-9a-f]+_(?:old|new)_")
 
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
     """One migration, ready to be deployed. back and again: None where there is none, with the reason in `why`.
 
-    losses: what is lost even so; kept: what is parked or copied, in words.
+    losses: what is lost even so; kept: what is parked or copied, in words; forgets: what is not kept because the configuration says so.
+    images: of rows that it changes, as its way back wants them in the vault; following: statements that see to their keys from then on.
     """
 
     migration: Migration
@@ -50,6 +60,9 @@ class Guarded:
     losses: tuple[Loss, ...]
     kept: tuple[str, ...]
     why: str = ""
+    forgets: tuple[Loss, ...] = ()
+    images: tuple[Image, ...] = ()
+    following: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -61,16 +74,25 @@ class _Built(Exception):
     """The guarded way did not work out; the reason."""
 
 
-def guard(work: Workspace, applied: Sequence[Migration], pending: Sequence[Migration], on_progress: Progress) -> Iterator[Guarded]:
-    """A guarded migration for each pending one, in order. Raises ReplayError where history or migration fail on scratch."""
+def guard(
+    work: Workspace, applied: Sequence[Migration], pending: Sequence[Migration], on_progress: Progress, park: Park | None = None, *,
+    whole: bool = False,
+) -> Iterator[Guarded]:  # fmt: skip
+    """A guarded migration for each pending one, in order. Raises ReplayError where history or migration fail on scratch.
+
+    park: what [park] of unmigrate.toml says; None for its defaults. whole: the migration stays as it stands, as somebody else runs it;
+    what it destroys is in images alone.
+    """
     on_progress(f"replaying {len(applied)} migrations on scratch")
     history = replayed(work, applied)
     base = history.connection.info.dbname
     history.connection.close()
-    yield from _each(work, base, pending, on_progress)
+    yield from _each(work, base, pending, on_progress, park or Park(), ("whole",) if whole else ("coarse", "fine"))
 
 
-def _each(work: Workspace, base: str, pending: Sequence[Migration], on_progress: Progress) -> Iterator[Guarded]:
+def _each(
+    work: Workspace, base: str, pending: Sequence[Migration], on_progress: Progress, park: Park, grains: Sequence[Grain]
+) -> Iterator[Guarded]:  # fmt: skip
     plain = History(work.prepare(work.pool.connect(work.pool.clone(base))))
     database = base
     for migration in pending:
@@ -78,10 +100,14 @@ def _each(work: Workspace, base: str, pending: Sequence[Migration], on_progress:
         proof = plain.prove(migration)
         predicted = losses(migration.name, migration.sql, proof.delta)
         attempt, reason = None, ""
-        if proof.mode == "transaction":
-            for fine in (False, True):
+        for slip in unknown(park, (proof.delta.before, proof.delta.after)):
+            on_progress(f"note: {slip}")
+        if park.mode == "off":
+            reason = "park.mode is off"
+        elif proof.mode == "transaction":
+            for grain in grains:
                 try:
-                    attempt = _Attempt(work, database, migration, plain.observer.catalog, fine=fine)
+                    attempt = _Attempt(work, database, migration, plain.observer.catalog, park, grain)
                     yield attempt.guarded(concerned_tables(proof, predicted))
                     break
                 except (_Built, CannotInvert, psycopg.Error, script.ScriptError) as error:
@@ -102,8 +128,8 @@ def _each(work: Workspace, base: str, pending: Sequence[Migration], on_progress:
 class _Attempt:
     """One try on a clone of the database before the migration; `database` is left with the guarded migration committed."""
 
-    def __init__(self, work: Workspace, base: str, migration: Migration, wanted: Catalog, *, fine: bool) -> None:
-        self._work, self._migration, self._base = work, migration, base
+    def __init__(self, work: Workspace, base: str, migration: Migration, wanted: Catalog, park: Park, grain: Grain) -> None:
+        self._work, self._migration, self._base, self._park = work, migration, base, park
         self.id = secrets.token_hex(3)
         self.database = work.pool.clone(base)
         self._connection = work.prepare(work.pool.connect(self.database))
@@ -113,7 +139,7 @@ class _Attempt:
         self._start = self._observer.catalog
         self._observer.begin()
         watched = Watched(self._connection)
-        self._program = self._recorded(fine)
+        self._program = self._recorded(grain)
         self._up_locks = watched.locks()
         self._connection.execute("COMMIT")
         verdict, reason = compared(wanted, self._observer.catalog, one_database=False)
@@ -126,57 +152,81 @@ class _Attempt:
     def _names(self, side: naming.Side) -> Names:
         return Names(self.id, side, self._connection.info.server_version >= 180000)
 
-    def _recorded(self, fine: bool) -> Program:
-        recorder = Recorder(self._connection, self._observer, self._names("old"), self._migration.name, fine=fine)
+    def _recorded(self, grain: Grain) -> Program:
+        names = self._names("old")
+        recorder = Recorder(self._connection, self._observer, names, self._migration.name, self._park, fine=grain == "fine")
+        if grain == "whole":
+            return recorder.whole(script.without_control(self._migration.sql) or self._migration.sql)
         return recorder.record(script.split(self._migration.sql))
 
     def guarded(self, concerned: set[str]) -> Guarded:
         """The plans. concerned: tables that the migration touches, without whose rows nothing is claimed. Raises _Built, psycopg.Error."""
         up = Way(tuple(self._program.statements), self._start, self._observer.catalog, "exact")
-        down, down_locks, again, again_locks = self._ways(up)
+        down, again = self._ways(up)
         taken = [Loss(self._migration.name, name, "values", "the way back cannot keep it") for name in down.destroys]
         lost = (*self._program.unkept, *taken)
-        verdict = self._verdict(up, down, lost, concerned)
-        plans = self._plan("deploy", up, self._up_locks, verdict, lost), self._plan("rollback", down, down_locks, verdict, ())
+        forgot = tuple(self._forgotten())
+        verdict, forth = self._verdict(up, down, again, (*lost, *forgot), concerned)
+        plans = self._plan("deploy", up, self._up_locks, verdict, lost), self._plan("rollback", down, down.locks, verdict, ())
         redo = None
-        if again is not None and not again.destroys and not any(s.images for s in self._program.segments):
-            redo = self._plan("redo", again, again_locks, verdict, ())
-        return Guarded(self._migration, plans[0], plans[1], redo, lost, self._kept())
+        if again is not None and forth:
+            redo = self._plan("redo", again, again.locks, verdict, ())
+        imaged = tuple(i for s in self._program.segments for i in s.images)
+        return Guarded(
+            self._migration,
+            plans[0],
+            plans[1],
+            redo,
+            lost,
+            self._kept(),
+            forgets=forgot,
+            images=imaged,
+            following=self._program.following,
+        )
 
-    def _verdict(self, up: Way, down: Way, lost: tuple[Loss, ...], concerned: set[str]) -> Verdict:
-        """With rows: what differs afterwards although nothing was said to be lost means that the guard does not hold."""
+    def _forgotten(self) -> Iterator[Loss]:
+        """What is not kept because the configuration says so."""
+        end, imaged = self._observer.catalog, {i.oid for s in self._program.segments for i in s.images}
+        for o in forgotten(self._park, self._start):
+            now = end.get(o.key)
+            if now is None or "type" in now.changes(o) or o.key.oid in imaged:
+                yield Loss(self._migration.name, o.name, "values" if now else "column", "park.exclude wants it forgotten")
+
+    def _verdict(self, up: Way, down: Way, again: Way | None, lost: tuple[Loss, ...], concerned: set[str]) -> tuple[Verdict, bool]:
+        """With rows: what differs afterwards although nothing was said to be lost means that the guard does not hold. And whether the
+        way forward again gives the same rows.
+        """
         text = script.without_control(self._migration.sql) or self._migration.sql
-        ways = (up.statements, (sql for _, sql in down.prepare), down.statements)
-        differing, uncovered = rows_differ(self._work, self._base, text, self.id, ways, concerned)
+        shown = rows_shown(self._work, self._base, text, self.id, (up.all, down.all), again.all if again else (), concerned)
         named = {loss.object for loss in lost}
-        if unexplained := [t for t in differing if not any(n == t or n.startswith(f"{t}.") for n in named)]:
+        if unexplained := [t for t in shown.differing if not any(n == t or n.startswith(f"{t}.") for n in named)]:
             raise _Built(f"its way back does not bring back the rows of {', '.join(unexplained)}")
-        data = "lossy" if lost else "unknown" if uncovered else "lossless"
-        return Verdict(self._migration.name, down.verdict, down.reason, data, tuple(sorted(named)), uncovered)
+        data = "lossy" if lost else "unknown" if shown.uncovered else "lossless"
+        return Verdict(self._migration.name, down.verdict, down.reason, data, tuple(sorted(named)), shown.uncovered), shown.again
 
-    def _ways(self, up: Way) -> tuple[Way, tuple[Lock, ...], Way | None, tuple[Lock, ...]]:
+    def _ways(self, up: Way) -> tuple[Way, Way | None]:
         """Back and forward, tried and rolled back."""
         connection, observer = self._connection, self._observer
         observer.begin()
-        watched = Watched(connection)
         names = self._names("new")
         try:
             down = back(connection, observer, names, self._program, self._start)
-            locks = watched.locks()
             if down.verdict == "refused":
                 raise _Built(f"its way back leaves: {down.reason}")
-            return down, locks, *self._again(names, up)
+            return down, self._again(names, up)
         finally:
             connection.execute("ROLLBACK")
             observer.restore(up.after)
 
-    def _again(self, names: Names, up: Way) -> tuple[Way | None, tuple[Lock, ...]]:
-        watched = Watched(self._connection)
+    def _again(self, names: Names, up: Way) -> Way | None:
+        images = [s for s in self._program.segments if s.images]
+        if any(s.reads is None for s in images):
+            return None  # nobody can tell which rows written since it would have changed too
         try:
             again = forward(self._connection, self._observer, names, self._program, up.after)
         except (CannotInvert, psycopg.Error):
-            return None, ()
-        return (again, watched.locks()) if again.verdict != "refused" else (None, ())
+            return None
+        return again if again.verdict != "refused" and not again.destroys else None
 
     def _plan(self, kind: Any, way: Way, locks: tuple[Lock, ...], verdict: Verdict, lost: tuple[Loss, ...]) -> Plan:
         before, after = _fingerprints(way.before, way.after)
@@ -188,25 +238,61 @@ class _Attempt:
             steps=(
                 *(Step("prepare", name, sql, what) for what, sql in way.prepare),
                 *(Step("switch", name, sql, "") for sql in way.statements),
+                *(Step("finish", name, sql, what) for what, sql in way.finish),
             ),
-            losses=lost, checks=self._checks(way) if kind != "deploy" else (), locks=locks, verdicts=(verdict,),
-            before=before, after=after, kind=kind, guard=self.id,
-            writes=tuple(sorted(names[k] for k in self._program.writes if k in names)) if kind == "deploy" else None,
+            losses=lost, checks=self._checks(way, kind) if kind != "deploy" else (), locks=locks, verdicts=(verdict,),
+            before=before, after=after, kind=kind, guard=self.id, 
+            notes=remarks(way.before, way.after, ()) if kind != "deploy" else (),
+            writes=tuple(sorted(names[k] for k in self._program.writes if k in names)) if kind == "deploy" else None, kept=way.kept,
         )  # fmt: skip
 
-    def _checks(self, way: Way) -> tuple[Check, ...]:
+    def _checks(self, way: Way, kind: str) -> tuple[Check, ...]:
         """Rows that would make the way fail. Those of tables with images are not asked: they change back first."""
         delta = Delta.between(way.after, way.before)
-        imaged = {i.table for s in self._program.segments for i in s.images}
-        filled = {what.removeprefix("column ") for what, sql in way.prepare if sql.startswith("UPDATE ")}
+        imaged = {i.table for s in self._program.segments if kind != "redo" or not s.structural for i in s.images}
+        filled = {what.removeprefix("column ") for what, _ in way.prepare if what.startswith("column ")}
         converted = {c.name for conversion in self._program.conversions for c in (conversion.parked, conversion.now)}
+        converted |= {o.name for s in self._program.segments for key in s.retyped if (o := way.before.get(key))}
+        referring = {o.name for o in way.after if o.kind == "constraint" and o.facts["contype"] == "f" and o.facts["references"] in imaged}
         found = []
         for check in checks(self._migration.name, delta):
             about = check.object
-            if about in filled | converted or any(about.startswith(f"{table}.") for table in imaged):
+            if about in filled | converted | referring or any(about.startswith(f"{table}.") for table in imaged):
                 continue
-            found.append(check)
-        return (*found, *(_stale_rows(self._migration.name, f) for f in way.unknown))
+            found.append(replace(check, object=_own(about), reason=_own(check.reason), ways_out=tuple(map(_own, check.ways_out))))
+        newer = self._newer(way.before) if kind == "redo" else (*self._astray(), *self._valueless(way.statements))
+        return (*found, *(_stale_rows(self._migration.name, f) for f in way.unknown), *newer)
+
+    def _valueless(self, statements: Sequence[str]) -> Iterator[Check]:
+        """Rows written since, of a table whose column comes back from an image, empty for them, and NOT NULL."""
+        images = [i for s in self._program.segments for i in s.images if i.table_after is not None and i.key]
+        for image, column in ((i, c) for i in images for c in i.columns if c.before and c.after is None):
+            step = f"ALTER TABLE {image.table} ALTER COLUMN {column.before} SET NOT NULL"
+            if step in statements:
+                yield _without_value(self._migration.name, image, str(column.before), step)
+
+    def _astray(self) -> Iterator[Check]:
+        """What nobody could follow while it was parked."""
+        keys = "keys of rows were changed since, and nobody knows which old values are whose"
+        rows = "what is parked went along with rows that a later migration deleted, and did not return with them"
+        listed = [(f.tables[0], f.lost, keys, "these rows then stay as they are") for f in self._program.followed]
+        listed += [(c.label, c.left, rows, "it then stays away") for c in self._program.carried]
+        for table, lost, reason, then in listed:
+            count, sample = f"select count(*) from {lost}", f"select why from {lost} limit 5"
+            yield Check(self._migration.name, table, reason, count, sample, (f"DELETE FROM {lost}: {then}",))
+
+    def _newer(self, now: Catalog) -> Iterator[Check]:
+        """Rows written since the way back, of which nobody knows what the migration would have made. now: after the way back."""
+        for key in sorted({key for s in self._program.segments if s.images for key in s.reads or ()}):
+            table = now.get(key)
+            if table is None or is_parked(table):
+                continue
+            where = f"from {table.name} t where {written_since(f'unmigrate_{self.id}')}"
+            reason = "rows were written since the rollback, and nobody knows what the migration would have made of them"
+            ways = ("unmigrate deploy applies the migration anew, from its folder",)
+            yield Check(
+                self._migration.name, table.name, reason, f"select count(*) {where}", f"select left(t::text, 120) {where} limit 5", ways
+            )  # fmt: skip
 
     def _kept(self) -> tuple[str, ...]:
         after = self._observer.catalog
@@ -218,12 +304,28 @@ class _Attempt:
         return (*found, *(f"rows of {i.table}, as {i.name}" for s in self._program.segments for i in s.images))
 
 
+def _own(text: str) -> str:
+    """With the names that parked columns will have again: those are what a person knows."""
+    return _ASIDE.sub("", text)
+
+
 def _stale_rows(migration: str, f: Filling) -> Check:
     """Rows written or edited since, whose old value nobody can work out: never silently the stale one."""
     where = f"from {f.table} t where {stale(f)}"
     reason = f"rows were written or edited since, and nobody knows which value follows from {f.source}"
-    ways = (f"UPDATE {f.table} SET {f.column} = <value> for these rows, and then make {f.source} agree with it",)
-    return Check(migration, f.wanted, reason, f"select count(*) {where}", f"select left(t::text, 120) {where} limit 5", ways)
+    ways = (f"--fill '{f.wanted} = <SQL>'",)
+    count, sample = f"select count(*) {where}", f"select left(t::text, 120) {where} limit 5"
+    still = f"{f.column} IS NULL" if f.notnull else ""
+    return Check(migration, f.wanted, reason, count, sample, ways, f.table, (f.column,), stale(f), still=still)
+
+
+def _without_value(migration: str, image: Image, label: str, step: str) -> Check:
+    same = " AND ".join(f"i.w{k + 1} = {image.columns[k].new('t')}" for k in image.key)
+    where = f"from {image.table_after} t where not exists (select from {image.name} i where {same})"
+    reason = "rows were written since, and it becomes NOT NULL again without a default"
+    count, sample, name = f"select count(*) {where}", f"select left(t::text, 120) {where} limit 5", f"{image.table}.{label}"
+    ways = (f"--fill '{name} = <SQL>'",)
+    return Check(migration, name, reason, count, sample, ways, image.table, (label,), f"{label} IS NULL", still="", before=step)
 
 
 def _fingerprints(before: Catalog, after: Catalog) -> tuple[dict[str, str], dict[str, str]]:

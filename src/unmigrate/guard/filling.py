@@ -1,16 +1,26 @@
 """Values for a parked column in rows that were written or edited while it was parked: worked out online, before the switch.
 
-A trigger keeps it current from then on, one UPDATE brings the older rows up to date, and a validated CHECK lets NOT NULL return without
-a scan. The switch takes trigger and CHECK away again. So no row keeps a value that went stale while it could not be seen.
+A trigger keeps it current from then on, and one UPDATE brings the older rows up to date; so no row keeps a value that went stale while
+it could not be seen. The switch takes the trigger away again. NOT NULL returns in it as a CHECK that is not validated, and as itself
+afterwards, so that the table is read under no lock.
+
+None of this may refuse or alter what the application writes meanwhile: a value that cannot be worked out, or that a parked index or
+foreign key would refuse, is left as it is and listed in `refused_<n>`; it stops the way back, not the application.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import psycopg
 
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.parked import is_parked, plain
+from unmigrate.catalog.sqltext import ident, literal
 from unmigrate.guard.statement import inlined
+
+LAST = "~~"  # triggers fire in the order of their names; ours must see what the application's own have made of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +28,12 @@ class Filling:
     """How a parked column gets its values. All names are SQL.
 
     table, column: as they are now (parked); wanted: the column's own name, "schema.table.column".
-    source: the column that it is worked out from, "" where there is none; value: the expression, over `source`.
+    source: the column that it is worked out from, "" where there is none; value: the expression, over `source`, all names qualified.
     forward: what the migration made of it, over `column`: a row is up to date where that is bit by bit what `source` holds; without
     it, where the column is bit by bit `value`.
     notnull: NOT NULL returns. missing_only: values that are there stay as they are, as nobody can say that they went stale.
+    binding: the parked column is NOT NULL even now. refusals: conditions over `unmigrate_made`, a new value, under which an index or a
+    foreign key of the parked column would refuse it. bitwise: values compared are equal only if they are so bit by bit (see `bitwise`).
     """
 
     number: int
@@ -34,6 +46,9 @@ class Filling:
     forward: str
     notnull: bool
     missing_only: bool = False
+    binding: bool = False
+    refusals: tuple[str, ...] = ()
+    bitwise: bool = False
 
     @property
     def unknown(self) -> bool:
@@ -41,75 +56,170 @@ class Filling:
         return bool(self.source) and not self.value
 
     @property
+    def function(self) -> str:
+        return f"{self.schema}.sync_{self.number}"
+
+    @property
     def trigger(self) -> str:
-        return f"_unmigrate_sync_{self.number}"
+        return ident(f"{LAST}{self.schema}_sync_{self.number}")
 
     @property
     def check(self) -> str:
-        return f"_unmigrate_present_{self.number}"
+        return f"_{self.schema}_present_{self.number}"
+
+    @property
+    def refused(self) -> str:
+        return f"{self.schema}.refused_{self.number}"
 
 
 def prepare(filling: Filling) -> Iterator[tuple[str, str]]:
     """(object, SQL) of the steps before the switch; each may be run again."""
     f = filling
-    what = f"column {f.table}.{f.column}"
-    if f.value:
-        function = f"{f.schema}.sync_{f.number}"
-        body = f"BEGIN {_changed(f)} NEW.{f.column} := {_of_new(f)}; END IF; RETURN NEW; END"
-        pinned = "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
-        made = f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger {pinned} AS $unmigrate$ {body} $unmigrate$"
-        yield f"routine {function}()", f"{made}; REVOKE ALL ON FUNCTION {function}() FROM PUBLIC"
-        trigger = f"CREATE TRIGGER {f.trigger} BEFORE INSERT OR UPDATE ON {f.table} FOR EACH ROW EXECUTE FUNCTION {function}()"
-        yield f"trigger {f.table}.{f.trigger}", f"DROP TRIGGER IF EXISTS {f.trigger} ON {f.table}; {trigger}"
-        yield what, f"UPDATE {f.table} SET {f.column} = {f.value} WHERE {stale(f)}"
-    if f.notnull:
-        yield (
-            f"constraint {f.table}.{f.check}",
-            (
-                f"ALTER TABLE {f.table} DROP CONSTRAINT IF EXISTS {f.check}, "
-                f"ADD CONSTRAINT {f.check} CHECK ({f.column} IS NOT NULL) NOT VALID"
-            ),
-        )
-        yield f"constraint {f.table}.{f.check}", f"ALTER TABLE {f.table} VALIDATE CONSTRAINT {f.check}"
+    if not f.value:
+        return
+    yield f"table {f.refused}", f"DROP TABLE IF EXISTS {f.refused}; CREATE TABLE {f.refused} (source text, why text)"
+    pinned = "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
+    made = f"CREATE OR REPLACE FUNCTION {f.function}() RETURNS trigger {pinned} AS $unmigrate$ {_body(f)} $unmigrate$"
+    yield f"routine {f.function}()", f"{made}; REVOKE ALL ON FUNCTION {f.function}() FROM PUBLIC"
+    trigger = f"CREATE TRIGGER {f.trigger} BEFORE INSERT OR UPDATE ON {f.table} FOR EACH ROW EXECUTE FUNCTION {f.function}()"
+    always = f"ALTER TABLE {f.table} ENABLE ALWAYS TRIGGER {f.trigger}"  # writes of replication workers too
+    yield f"trigger {f.table}.{f.trigger}", f"DROP TRIGGER IF EXISTS {f.trigger} ON {f.table}; {trigger}; {always}"
+    yield f"column {f.table}.{f.column}", _fill(f)
+    yield f"table {f.refused}", _none_refused(f)
+
+
+def _body(f: Filling) -> str:
+    """NEW := OLD: a row that is only filled stays as it is, whatever the application's own triggers made of it."""
+    source = f"NEW.{f.source}::text" if f.source else "NULL"
+    record = f"INSERT INTO {f.refused} VALUES ({source}, "
+    wrong = ["unmigrate_made IS NULL"] if f.notnull or f.binding else []
+    changed = f"(TG_OP = 'INSERT' OR unmigrate_made IS DISTINCT FROM OLD.{f.column})"
+    wrong += [f"{changed} AND {condition}" for condition in f.refusals]
+    return f"""DECLARE unmigrate_made {f.table}.{f.column}%TYPE; unmigrate_filling boolean := false;
+BEGIN
+  IF TG_OP = 'UPDATE' AND current_setting('unmigrate.filling', true) = {literal(f.function)} THEN
+    NEW := OLD;
+    unmigrate_filling := true;
+  END IF;
+  IF unmigrate_filling OR {_changed(f)} THEN
+    BEGIN
+      unmigrate_made := {_of_new(f)};
+      IF {" OR ".join(f"({w})" for w in wrong) or "false"} THEN
+        {record}coalesce('the parked column would refuse ' || unmigrate_made::text, 'there is no value'));
+      ELSE
+        NEW.{f.column} := unmigrate_made;
+      END IF;
+    EXCEPTION WHEN OTHERS THEN
+      {record}SQLERRM);
+    END;
+  END IF;
+  RETURN NEW;
+END"""
 
 
 def _changed(f: Filling) -> str:
     if not f.source or f.missing_only:
-        return f"IF NEW.{f.column} IS NULL THEN"
-    return f"IF TG_OP = 'INSERT' OR NOT (ROW(NEW.{f.source})::record *= ROW(OLD.{f.source})::record) THEN"
+        return f"NEW.{f.column} IS NULL"
+    return f"TG_OP = 'INSERT' OR NOT (ROW(NEW.{f.source})::record *= ROW(OLD.{f.source})::record)"
 
 
 def _of_new(f: Filling) -> str:
     return inlined(f.value, plain(f.source), f"new.{plain(f.source)}") if f.source else f.value
 
 
+def _fill(f: Filling) -> str:
+    """Bring older rows up to date, by the trigger. The application's triggers do not fire where the role may say so."""
+    missing = f" OR {f.column} IS NULL" if f.notnull else ""
+    return f"""DO $unmigrate$ BEGIN
+  BEGIN PERFORM set_config('session_replication_role', 'replica', true); EXCEPTION WHEN insufficient_privilege THEN NULL; END;
+  PERFORM set_config('unmigrate.filling', {literal(f.function)}, true);
+  UPDATE {f.table} SET {f.column} = {f.column} WHERE {stale(f)}{missing};
+  PERFORM set_config('unmigrate.filling', '', true);
+  IF current_setting('session_replication_role') = 'replica' THEN PERFORM set_config('session_replication_role', 'origin', true); END IF;
+END $unmigrate$"""
+
+
+def _none_refused(f: Filling) -> str:
+    """Stop where a row has no value yet. It reads the table only where something was refused; what was put right since is let through."""
+    same = f" AND t.{f.source}::text IS NOT DISTINCT FROM r.source" if f.source else ""
+    missing = _missing(f)
+    where = f"FROM {f.refused} r JOIN {f.table} t ON ({missing}){same}"
+    what = f"'no value for {f.wanted.replace(chr(39), chr(39) * 2)} can be worked out where "
+    source = f.source.replace("'", "''") or "it is missing"
+    return f"""DO $unmigrate$ DECLARE missing record; BEGIN
+  IF EXISTS (SELECT FROM {f.refused}) THEN
+    SELECT r.source, r.why INTO missing {where} LIMIT 1;
+    IF FOUND THEN RAISE EXCEPTION {what}{source} is %: %', coalesce(left(missing.source, 60), 'NULL'), missing.why; END IF;
+  END IF;
+END $unmigrate$"""
+
+
+def _missing(f: Filling) -> str:
+    """Of a row t whose value was refused: it has none by now either. What cannot be worked out is not asked for again: it would fail."""
+    null = f"t.{f.column} IS NULL"
+    if not f.source or f.missing_only:
+        return null
+    if not f.forward:
+        return "true"
+    differs = f"NOT (ROW(t.{f.source})::record *= ROW({inlined(f.forward, plain(f.column), f't.{plain(f.column)}')})::record)"
+    return f"{null} OR {differs}" if f.notnull else differs
+
+
 def stale(f: Filling) -> str:
     """The rows whose parked value is not what belongs to the row."""
     if not f.source or f.missing_only:
         return f"{f.column} IS NULL AND ({f.value or 'NULL'}) IS NOT NULL" if f.missing_only else f"{f.column} IS NULL"
-    if f.forward:
-        return f"NOT (ROW({f.source})::record *= ROW({f.forward})::record)"
-    return f"NOT (ROW({f.column})::record *= ROW({f.value})::record)"
+    return _differ(f, f.source, f.forward) if f.forward else _differ(f, f.column, f.value)
+
+
+def _differ(f: Filling, left: str, right: str) -> str:
+    """Bit by bit. Rows of one column say so for every type, and take twice as long as `=` on a table of millions."""
+    return f"{left} IS DISTINCT FROM ({right})" if f.bitwise else f"NOT (ROW({left})::record *= ROW({right})::record)"
+
+
+# Not text: an expression may bring a collation under which 'a' equals 'A'.
+_BITWISE = re.compile(r"^(smallint|integer|bigint|boolean|uuid|date|bytea|timestamp(\(\d\))? with(out)? time zone)$")
+
+
+def bitwise(column: Object) -> bool:
+    """Whether `=` on this column's type tells all values apart that differ in any bit."""
+    return bool(_BITWISE.match(column.facts["type"]))
 
 
 def first(filling: Filling) -> list[str]:
     """What the switch begins with."""
     if not filling.value:
         return []
-    return [f"DROP TRIGGER {filling.trigger} ON {filling.table}", f"DROP FUNCTION {filling.schema}.sync_{filling.number}()"]
-
-
-def last(filling: Filling, table: str) -> list[str]:
-    """What the switch ends with. table: as it is called by then."""
-    return [f"ALTER TABLE {table} DROP CONSTRAINT {filling.check}"] if filling.notnull else []
+    dropped = [f"DROP TRIGGER {filling.trigger} ON {filling.table}", f"DROP FUNCTION {filling.function}()"]
+    return [_none_refused(filling), *dropped]
 
 
 _SET_NOT_NULL = re.compile(r"^ALTER TABLE (.+) ALTER COLUMN (.+) SET NOT NULL$")
+_NEEDS_NOT_NULL = re.compile(r"REPLICA IDENTITY USING INDEX|ADD GENERATED|PRIMARY KEY")
 
 
 def returning(statements: list[str]) -> set[tuple[str, str]]:
     """(table, column) that become NOT NULL in these statements."""
     return {(m[1], m[2]) for sql in statements if (m := _SET_NOT_NULL.match(sql))}
+
+
+def deferred(fillings: Iterable[Filling], statements: Iterable[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The statements, with NOT NULL as a CHECK that need not read the table; and (object, SQL) of the steps after the switch that make
+    it what it was.
+    """
+    listed, after = list(statements), []
+    named = {f.wanted: f for f in fillings if f.notnull and f.value}
+    for number, sql in enumerate(listed):
+        match = _SET_NOT_NULL.match(sql)
+        f = named.get(f"{match[1]}.{match[2]}") if match else None
+        if match is None or f is None or any(_NEEDS_NOT_NULL.search(s) and match[1] in s for s in listed[number:]):
+            continue
+        table, label = match[1], match[2]
+        listed[number] = f"ALTER TABLE {table} ADD CONSTRAINT {f.check} CHECK ({label} IS NOT NULL) NOT VALID"
+        after.append((f"constraint {table}.{f.check}", f"ALTER TABLE {table} VALIDATE CONSTRAINT {f.check}"))
+        dropped = f"ALTER TABLE {table} DROP CONSTRAINT {f.check}"
+        after.append((f"column {table}.{label}", f"ALTER TABLE {table} ALTER COLUMN {label} SET NOT NULL; {dropped}"))
+    return listed, after
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +259,28 @@ def sources(conversions: Iterable[Conversion], now: Catalog) -> Iterator[tuple[K
             yield old.key, Source(new.facts["label"], backward, forward)
         else:
             yield new.key, Source(old.facts["label"], forward, "", missing_only=c.stays)
+
+
+_TYPED = re.compile(r"^('(?:[^']|'')*')::.+$")
+
+
+def default_now(default: str, type_: str) -> str:
+    """A default for while its type may be parked itself. type_: its column's, as it is called by then."""
+    match = _TYPED.match(default)
+    return f"{match[1]}::{type_}" if match else default
+
+
+def qualified(connection: psycopg.Connection[Any], table: str, expression: str) -> str:
+    """The expression over this table as PostgreSQL writes it where nothing is searched: it means the same under every search_path."""
+    from pglast import parse_sql
+    from pglast.stream import RawStream
+
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"CREATE TEMP VIEW unmigrate_expression AS SELECT {expression} AS v FROM {table}")
+        connection.execute("SELECT set_config('search_path', '', true)")
+        row = connection.execute("SELECT pg_get_viewdef('pg_temp.unmigrate_expression'::regclass)").fetchone()
+    tree: Any = parse_sql(str(row[0] if row else ""))[0].stmt
+    return str(RawStream()(tree.targetList[0].val))
 
 
 def _renamed(expression: str, column: Object, names: dict[str, str]) -> str:

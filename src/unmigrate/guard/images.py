@@ -19,7 +19,9 @@ from unmigrate.guard.keys import ForeignKey
 class Column:
     """One column of an image. before/after: its name in the table (SQL), None where it was not there, or is not kept.
 
-    type_before: its type before; text_before/text_after: kept as text, as its type is not PostgreSQL's own; fixed: no UPDATE may set it.
+    type_before: its type before; text_before/text_after: kept as text, as its type is not PostgreSQL's own; fixed: no UPDATE may set it;
+    number: in its table; retyped: its type is another one afterwards, not only in length or precision;
+    rewritten: its values change with the table's shape, which no trigger sees.
     """
 
     before: str | None
@@ -28,6 +30,9 @@ class Column:
     text_before: bool = False
     text_after: bool = False
     fixed: bool = False
+    number: int = 0
+    retyped: bool = False
+    rewritten: bool = False
 
     def old(self, alias: str) -> str:
         return f"{alias}.{self.before}::text" if self.text_before else f"{alias}.{self.before}"
@@ -40,7 +45,8 @@ class Column:
 class Image:
     """The image of one table over one statement.
 
-    table/table_after: its name before and after the statement, None where it is gone; key: positions (from 0) of what identifies a row.
+    table/table_after: its name before and after the statement, None where it is gone; key: positions (from 0) of what identifies a row;
+    oid: of the table. uniques: its keys, where ON CONFLICT cannot tell whether they are taken, as one of them is deferrable.
     """
 
     number: int
@@ -52,6 +58,8 @@ class Image:
     foreign: tuple[ForeignKey, ...] = ()
     referring: tuple[ForeignKey, ...] = ()
     triggers: tuple[tuple[str, str], ...] = ()
+    oid: int = 0
+    uniques: tuple[tuple[str, ...], ...] = ()
 
     @property
     def name(self) -> str:
@@ -79,6 +87,7 @@ def arm(image: Image) -> list[str]:
     function = f"{image.schema}.record_{image.number}"
     return [
         f'CREATE TABLE {image.name} AS SELECT NULL::"char" AS op, {olds}, {news} FROM {image.table} t WITH NO DATA',
+        said(image),
         f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp "
         f"SET row_security = off AS $unmigrate$ {_recorder(image)} $unmigrate$",
         f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC",
@@ -131,6 +140,11 @@ def disarm(image: Image) -> list[str]:
     return [*drops, f"DROP FUNCTION {image.schema}.record_{image.number}()", f"{refusal}{_quoted(image.table)}; END IF; END $unmigrate$"]
 
 
+def said(image: Image) -> str:
+    """By this comment the purge knows whose retention counts."""
+    return f"COMMENT ON TABLE {image.name} IS {_quoted(f'rows of {image.table}')}"
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
@@ -139,7 +153,12 @@ def before(image: Image) -> list[str]:
     """A copy of the table, taken before the statement."""
     cells = ", ".join(f"{c.old('t')} AS o{i}" for i, c in image.olds())
     copied = f"CREATE TABLE {image.schema}.before_{image.number} AS SELECT {cells} FROM {image.table} t"
-    return [_still(image.table), copied]
+    return [_still(image.table), *whole(copied)]
+
+
+def whole(*statements: str) -> list[str]:
+    """Where row security would show a part of the rows only, this fails."""
+    return ["SET LOCAL row_security = off", *statements, "SET LOCAL row_security = on"]
 
 
 def _still(table: str) -> str:
@@ -147,27 +166,33 @@ def _still(table: str) -> str:
     return f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
 
 
-def after(image: Image) -> list[str]:
-    """The image, from the copy and what the statement left."""
-    olds, news = image.olds(), image.news()
-    o_names = ", ".join(f"o.o{i}" for i, _ in olds)
+def after(image: Image, more: Sequence[str] = ()) -> list[str]:
+    """The image, from the copy and what the statement left. more: cells of it that are made of others, of a row r."""
     copy = f"{image.schema}.before_{image.number}"
     if image.table_after is None:
-        cells = f"'D'::\"char\" AS op, {o_names}"
-        return [f"CREATE TABLE {image.name} AS SELECT {cells} FROM {copy} o", f"DROP TABLE {copy}"]
-    w_cells = ", ".join(f"{c.new('t')} AS w{i}" for i, c in news)
-    joined = " AND ".join(f"o.o{k + 1} = w.w{k + 1}" for k in image.key)
+        return [f"CREATE TABLE {image.name} AS {joined(image, copy, '')}", f"DROP TABLE {copy}", said(image)]
+    w_cells = ", ".join(f"{c.new('t')} AS w{i}" for i, c in image.news())
+    rows = joined(image, copy, f"(SELECT {w_cells} FROM {image.table_after} t)")
+    if more:
+        rows = f"SELECT r.*, {', '.join(more)} FROM ({rows}) r"
+    return whole(f"CREATE TABLE {image.name} AS {rows}", f"DROP TABLE {copy}", said(image))
+
+
+def joined(image: Image, olds: str, news: str) -> str:
+    """A SELECT of the image. olds: a source of o1, o2, … as the rows were; news: of w1, w2, … as they were left."""
+    o_names = ", ".join(f"o.o{i}" for i, _ in image.olds())
+    if image.table_after is None:
+        return f"SELECT 'D'::\"char\" AS op, {o_names} FROM {olds} o"
+    keys = " AND ".join(f"o.o{k + 1} = w.w{k + 1}" for k in image.key)
     first = image.key[0] + 1
     both = [i for i, c in image.numbered if c.before and c.after]
     lost = any(c.before and not c.after for c in image.columns)
     changed = "true" if lost else " OR ".join(_differs(f"o.o{i}", f"w.w{i}", image.columns[i - 1]) for i in both)
     op = f"CASE WHEN o.o{first} IS NULL THEN 'I' WHEN w.w{first} IS NULL THEN 'D' ELSE 'U' END::\"char\" AS op"
-    return [
-        f"CREATE TABLE {image.name} AS SELECT {op}, {o_names}, {', '.join(f'w.w{i}' for i, _ in news)} FROM {copy} o "
-        f"FULL JOIN (SELECT {w_cells} FROM {image.table_after} t) w ON {joined} "
-        f"WHERE o.o{first} IS NULL OR w.w{first} IS NULL OR {changed}",
-        f"DROP TABLE {copy}",
-    ]
+    return (
+        f"SELECT {op}, {o_names}, {', '.join(f'w.w{i}' for i, _ in image.news())} FROM {olds} o "
+        f"FULL JOIN {news} w ON {keys} WHERE (o.o{first} IS NULL OR w.w{first} IS NULL OR {changed})"
+    )
 
 
 def _differs(old: str, new: str, column: Column) -> str:
@@ -207,7 +232,10 @@ def put_back(image: Image) -> list[str]:
     position = {c.before: i for i, c in image.olds()}
     alive = "".join(_alive(fk, position) for fk in image.foreign if fk.parent != image.table)
     sql = f"INSERT INTO {image.table} ({listed}) OVERRIDING SYSTEM VALUE SELECT {cells} FROM {image.restored} r WHERE r.op = 'D'{alive}"
-    return [f"{sql} ON CONFLICT DO NOTHING"]
+    if not image.uniques:
+        return [f"{sql} ON CONFLICT DO NOTHING"]
+    taken = (" AND ".join(f"x.{c} = r.o{position[c]}{_cast(image.columns[position[c] - 1])}" for c in key) for key in image.uniques)
+    return [sql + "".join(f" AND NOT EXISTS (SELECT FROM {image.table} x WHERE {same})" for same in taken)]
 
 
 def _alive(fk: ForeignKey, position: dict[str | None, int]) -> str:
@@ -258,6 +286,7 @@ def restore(images: Iterable[Image]) -> list[str]:
     back = [sql for i in reversed(ordered) for sql in remove(i)]
     back += [sql for i in ordered for sql in put_back(i)]
     back += [sql for i in ordered for sql in change_back(i)]
+    back += [sql for i in ordered for sql in put_back(i) if i.table_after is not None]  # whose key was free only then
     return [*quiet, *back, "SET CONSTRAINTS ALL IMMEDIATE", *loud]
 
 

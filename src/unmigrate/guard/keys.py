@@ -41,8 +41,38 @@ def row_key(table: Object, catalog: Catalog, allowed: frozenset[str]) -> tuple[s
     return min(found)[2] if found else ()
 
 
+def deferrable_keys(table: Object, catalog: Catalog, known: frozenset[str | None]) -> tuple[tuple[str, ...], ...]:
+    """All unique keys over `known` columns of a table of which one is deferrable; () where none is."""
+    mine = [o.facts["definition"] for o in catalog if o.parent == table.key and o.kind in ("constraint", "index")]
+    if not any(" DEFERRABLE" in d for d in mine if _KEY.match(d)):
+        return ()
+    found = [names(match[1] or match[2]) for d in mine if (match := _KEY.match(d))]
+    return tuple(sorted({columns for columns in found if known.issuperset(columns)}))
+
+
 def foreign_keys(catalog: Catalog) -> Iterator[ForeignKey]:
     """All foreign keys whose definition can be read."""
     for o in catalog:
         if o.kind == "constraint" and o.facts["contype"] == "f" and (match := _FOREIGN.search(o.facts["definition"])):
             yield ForeignKey(o.facts["owner"], names(match[1]), o.facts["references"], names(match[3]))
+
+
+def refusals(catalog: Catalog, column: Object) -> tuple[str, ...]:
+    """Conditions over `unmigrate_made`, a new value of this column in row NEW, under which a unique index or foreign key refuses it."""
+    table, label = column.facts["table"], column.facts["label"]
+    found = []
+    for o in catalog:
+        if o.kind not in ("constraint", "index") or o.parent != column.parent:
+            continue
+        match = _KEY.match(o.facts["definition"]) if o.facts.get("contype") in (None, "p", "u") else None
+        columns = names(match[1] or match[2]) if match else ()
+        if label in columns:
+            same = " AND ".join(f"x.{c} = {'unmigrate_made' if c == label else f'NEW.{c}'}" for c in columns)
+            found.append(f"EXISTS (SELECT FROM {table} x WHERE {same})")
+    for fk in foreign_keys(catalog):
+        if fk.child == table and label in fk.columns:
+            pairs = zip(fk.referenced, fk.columns, strict=True)
+            same = " AND ".join(f"x.{a} = {'unmigrate_made' if b == label else f'NEW.{b}'}" for a, b in pairs)
+            null = " OR ".join("unmigrate_made IS NULL" if b == label else f"NEW.{b} IS NULL" for b in fk.columns)
+            found.append(f"NOT ({null}) AND NOT EXISTS (SELECT FROM {fk.parent} x WHERE {same})")
+    return tuple(found)

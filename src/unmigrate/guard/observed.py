@@ -28,6 +28,11 @@ class Watched:
         self._connection = connection
         self._before = {oid: (name, node, scans) for oid, name, node, scans in connection.execute(_TABLES)}
 
+    def restart(self) -> None:
+        """What was scanned and rewritten until now was not done under the locks."""
+        now = {oid: (node, scans) for oid, _, node, scans in self._connection.execute(_TABLES)}
+        self._before = {oid: (name, *now[oid]) for oid, (name, _, _) in self._before.items() if oid in now}
+
     def locks(self) -> tuple[Lock, ...]:
         """The strongest lock on every table that was there at the beginning, by the name it had then."""
         now = {oid: (node, scans) for oid, _, node, scans in self._connection.execute(_TABLES)}

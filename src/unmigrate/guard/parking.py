@@ -13,6 +13,7 @@ from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.catalog.parked import is_parked, plain
 from unmigrate.catalog.sqltext import comment_sql, ident
+from unmigrate.guard.alone import column_alone, table_alone
 from unmigrate.guard.names import Names
 from unmigrate.guard.statement import alteration, dropped_types
 from unmigrate.sql.script import Statement
@@ -93,7 +94,7 @@ def parked(statement: Statement, delta: Delta, names: Names, worth: Worth) -> li
         return [statement.text]
     if not _allowed(statement, tables, columns, delta):
         return None
-    staying = {o.key for o in delta.dropped if o.kind == "constraint" and plain(o.facts["label"]) in _named(statement)}
+    staying = {o.key for o in delta.dropped if _named(statement, o)}
     moves: list[str] = []
     after: list[str] = []
     for table in tables:
@@ -108,13 +109,17 @@ def parked(statement: Statement, delta: Delta, names: Names, worth: Worth) -> li
     decoys = [f"CREATE TABLE {t.name} ()" for t in tables]
     if statement.node == "AlterTableStmt":
         decoys += [f"ALTER TABLE {c.facts['table']} ADD COLUMN {c.facts['label']} int" for c in columns]
-    return [*victims, *moves, *decoys, statement.text, *after]
+    alone = [table_alone(t, f"{names.schema}.{t.facts['label']}") for t in tables]
+    alone += [column_alone(c, names.aside(c.facts["label"], c.facts["table"])) for c in columns]
+    return [*victims, *moves, *decoys, statement.text, *after, *alone]
 
 
-def _named(statement: Statement) -> frozenset[str]:
-    """Constraints that the statement itself drops by name."""
+def _named(statement: Statement, o: Object) -> bool:
+    """Whether the statement itself drops this constraint or column by name."""
     altered = alteration(statement)
-    return altered.drops if altered else frozenset()
+    if altered is None or o.kind not in ("constraint", "column"):
+        return False
+    return plain(o.facts["label"]) in (altered.drops if o.kind == "constraint" else altered.drops_columns)
 
 
 def _allowed(statement: Statement, tables: list[Object], columns: list[Object], delta: Delta) -> bool:
@@ -203,9 +208,11 @@ def _park_column(column: Object, delta: Delta, names: Names, staying: set[Key]) 
 def _unbind(column: Object, delta: Delta, names: Names) -> list[str]:
     """What makes a parked column accept every new row: NOT NULL goes, unless a harmless default goes on filling it."""
     f = column.facts
-    binding = any(p.facts.get("contype") in ("f", "u", "p") or p.facts.get("unique") for p in _parts(column, delta))
+    parts = _parts(column, delta)
+    binding = any(p.facts.get("contype") in ("f", "u", "p") or p.facts.get("unique") for p in parts)
     default = f["default"] or ""
-    filled = default.startswith("nextval(") or (bool(_HARMLESS.match(default)) and not binding)
+    own = any(p.kind == "sequence" for p in parts)  # another's sequence may be dropped next
+    filled = (default.startswith("nextval(") and own) or (bool(_HARMLESS.match(default)) and not binding)
     what = f"ALTER TABLE {f['table']} ALTER COLUMN {names.aside(f['label'], f['table'])}"
     statements = []
     if f["notnull"] and not (filled or f["identity"]):

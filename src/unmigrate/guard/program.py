@@ -10,25 +10,34 @@ from typing import Any
 
 import psycopg
 
+from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.catalog.parked import is_parked, plain
 from unmigrate.catalog.sqltext import comment_sql
+from unmigrate.config.park import Park
 from unmigrate.guard import images
+from unmigrate.guard.carried import Carried, carried, carry
 from unmigrate.guard.filling import Conversion
 from unmigrate.guard.images import Column, Image
-from unmigrate.guard.keys import foreign_keys, row_key
+from unmigrate.guard.keeping import forgets
+from unmigrate.guard.keys import deferrable_keys, foreign_keys, row_key
 from unmigrate.guard.names import Names
 from unmigrate.guard.parking import let_go, parkable, parked
-from unmigrate.guard.statement import alteration, assignments, inlined, with_commands
+from unmigrate.guard.retyping import Using, using
+from unmigrate.guard.reused import Followed, follow, followed
+from unmigrate.guard.stake import ALL, AtStake, Stake, at_stake
+from unmigrate.guard.statement import alteration, assignments, inlined, named, with_commands
 from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.invert import invert
 from unmigrate.inverse.losses import resolve, structure, written
 from unmigrate.inverse.model import InverseStep, Loss
-from unmigrate.sql.script import Statement
+from unmigrate.sql.script import Statement, split
 from unmigrate.sql.writes import writes
 
 _PURE = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt"})
+_OPAQUE = frozenset({*_PURE, "TruncateStmt", "DoStmt", "SelectStmt", "CallStmt", "ExecuteStmt", "CopyStmt", "MergeStmt"})
+_STRUCTURAL = frozenset({"AlterTableStmt", "DropStmt"})
 _OWN_TYPES = """
 select a.attnum::int, t.typnamespace <> 'pg_catalog'::regnamespace or t.typname ~ '^_?reg' from pg_attribute a
 join pg_type t on t.oid = a.atttypid where a.attrelid = %s and a.attnum > 0 and not a.attisdropped"""
@@ -38,23 +47,37 @@ join pg_type t on t.oid = a.atttypid where a.attrelid = %s and a.attnum > 0 and 
 class Segment:
     """A run of statements, or one that changes rows. inverse: what undoes its schema changes; images: of the rows it changes.
 
-    conversions: columns whose old type stays parked beside the new one.
+    conversions: columns whose old type stays parked beside the new one. reads: tables that decided which rows the statement changed, and
+    how; none where it changes the schema alone; None where nobody can tell. retyped: by which expressions it converts columns with images.
     """
 
     statements: tuple[str, ...]
     inverse: tuple[InverseStep, ...]
     images: tuple[Image, ...] = ()
     conversions: tuple[Conversion, ...] = ()
+    reads: frozenset[Key] | None = frozenset()
+    retyped: dict[Key, Using] = field(default_factory=dict)
+
+    @property
+    def structural(self) -> bool:
+        """Its images hold what goes with the shape of tables; no row was written."""
+        return bool(self.images) and self.reads == frozenset()
 
 
 @dataclass(slots=True)
 class Program:
-    """The guarded way up. unkept: what is lost all the same. writes: tables that it writes knowingly. copied: columns made from others."""
+    """The guarded way up. unkept: what is lost all the same. writes: tables that it writes knowingly. copied: columns made from others.
+
+    followed: the keys of its images, by these statements (following) at its end. carried: rows with something parked.
+    """
 
     segments: list[Segment] = field(default_factory=list)
     unkept: list[Loss] = field(default_factory=list)
     writes: set[Key] = field(default_factory=set)
     copied: list[Conversion] = field(default_factory=list)
+    followed: tuple[Followed, ...] = ()
+    following: tuple[str, ...] = ()
+    carried: tuple[Carried, ...] = ()
 
     @property
     def conversions(self) -> list[Conversion]:
@@ -70,9 +93,10 @@ class Recorder:
     """Builds a Program in the open transaction of `observer`, which must have begun one. fine: one segment per statement."""
 
     def __init__(
-        self, connection: psycopg.Connection[Any], observer: Observer, names: Names, migration: str, *, fine: bool = False
+        self, connection: psycopg.Connection[Any], observer: Observer, names: Names, migration: str, park: Park, *, fine: bool = False
     ) -> None:  # fmt: skip
         self._connection, self._observer, self._names, self._migration, self._fine = connection, observer, names, migration, fine
+        self._park = park
         self._start = observer.catalog
         self._from = observer.catalog
         self._pending: list[str] = []
@@ -88,18 +112,70 @@ class Recorder:
                 if self._fine:
                     self._close()
         self._close()
+        self._follow()
+        self._keep_copied()
+        return self.program
+
+    def _keep_copied(self) -> None:
         end = self._observer.catalog
         self.program.copied = [
             replace(c, stays=not is_parked(end.objects[c.parked.key]))
             for c in self._copied.values() if c is not None and c.parked.key in end.objects and c.now.key in end.objects
         ]  # fmt: skip
+
+    def whole(self, text: str) -> Program:
+        """The migration as it stands, between copies of what it destroys or changes: as somebody else will run it. Raises as `record`."""
+        statements = [s for s in split(text) if not s.control]
+        start = self._observer.save()
+        self._connection.execute("SAVEPOINT unmigrate_whole")
+        retyped: dict[Key, Using | None] = {}
+        for statement in statements:
+            self._copies(statement)
+            self._connection.execute(statement.text)
+            converted = [now for was, now in self._observer.refresh().altered if now.kind == "column" and "type" in now.changes(was)]
+            for key, by in using(self._connection, statement, converted).items():
+                retyped[key] = None if key in retyped else by  # converted twice, there is no one expression
+        after = self._observer.catalog
+        stake = at_stake(self._migration, text, Delta.between(start, after), self._worth)
+        reads = self._reads(statements, [t for key, at in stake.items() if at.columns is None and (t := after.get(key))])
+        self._connection.execute("ROLLBACK TO SAVEPOINT unmigrate_whole")
+        self._observer.restore(start)
+        tables = [start.objects[key] for key in sorted(stake)]
+        if parted := [t.name for t in tables if not self._recordable(t)]:
+            raise CannotInvert(f"rows of partitions and of inherited tables are not followed: {', '.join(parted)}")
+        self._with_images(text, tables, images.before, images.after, reads, stake, {key: by for key, by in retyped.items() if by})
+        self._refuse_outdated()
+        self._follow()
+        self._keep_copied()
         return self.program
+
+    def _refuse_outdated(self) -> None:
+        """An old value is worth nothing where its copy, which the application edits, lives on: only what is parked follows that."""
+        end = self._observer.catalog
+        for c in self._copied.values():
+            if c is not None and c.parked.key not in end.objects and c.now.key in end.objects:
+                raise CannotInvert(f"{c.parked.name} goes after it was copied to {c.now.name}: what is edited there would not come back")
+
+    def _reads(self, statements: Iterable[Statement], written_: list[Object]) -> frozenset[Key] | None:
+        """What decided about the rows that the statements wrote; None where nobody can tell."""
+        if not written_:
+            return frozenset()
+        read: set[Key] = set()
+        for statement in statements:
+            if statement.node in _OPAQUE and statement.node not in _PURE:
+                return None
+            if statement.node in _PURE:
+                found = self._read(statement, written_)
+                if found is None:
+                    return None
+                read |= found
+        return frozenset(read)
 
     def _one(self, statement: Statement) -> None:
         changed = self._written(statement)
         self._copies(statement)
         if changed and statement.node in _PURE and all(self._recordable(t) for t in changed):
-            self._with_images(statement, changed, images.arm, images.disarm)
+            self._with_images(statement.text, changed, images.arm, images.disarm, self._read(statement, changed))
             return
         if moved := let_go(statement, self._observer.catalog, self._names):
             self._run(moved)
@@ -109,19 +185,22 @@ class Recorder:
         delta = self._observer.refresh()
         tables, columns = parkable(statement, delta, self._worth)
         converted = self._converted(statement, delta)
+        retyped = using(self._connection, statement, [now for o in converted if (now := delta.after.get(o.key))])
         if not (changed or tables or columns or converted):
             self._pending.append(statement.text)
             return
         self._connection.execute("ROLLBACK TO SAVEPOINT unmigrate_statement")
         self._observer.restore(before)
-        if converted and not (tables or columns) and self._retyped(statement, converted):
+        aside = self._park.mode == "auto"
+        if aside and converted and not (tables or columns) and self._retyped(statement, converted):
             return
-        if not (changed or converted) and (instead := parked(statement, delta, self._names, self._worth)) is not None:
-            self._run(instead)
+        if aside and not (changed or converted) and (instead := parked(statement, delta, self._names, self._worth)) is not None:
+            self._run([*instead, *self._forgetting(tables)])
             return
         owners = [before.objects[c.parent] for c in (*converted, *columns) if c.parent]
-        concerned = {t.key: t for t in (*changed, *tables, *owners)}
-        self._with_images(statement, list(concerned.values()), images.before, images.after)
+        concerned = list({t.key: t for t in (*changed, *tables, *owners)}.values())
+        reads = self._read(statement, concerned) if changed or statement.node not in _STRUCTURAL else frozenset()
+        self._with_images(statement.text, concerned, images.before, images.after, reads, retyped=retyped)
 
     def _run(self, statements: Sequence[str]) -> None:
         for sql in statements:
@@ -135,6 +214,16 @@ class Recorder:
             self.program.segments.append(Segment(tuple(self._pending), self._inverse()))
         self._pending, self._from = [], self._observer.catalog
 
+    def _follow(self) -> None:
+        """From now on images know when a key of theirs goes or changes, and parked columns when a row goes and returns."""
+        images = [image for segment in self.program.segments for image in segment.images]
+        self.program.followed = followed(images, self._observer.catalog, self._names)
+        self.program.carried = carried(self._observer.catalog, self._names)
+        self.program.following = tuple(sql for one in self.program.followed for sql in follow(one))
+        self._run(self.program.following)
+        self._run([sql for each in self.program.carried for sql in carry(each)])
+        self._close()
+
     def _inverse(self) -> tuple[InverseStep, ...]:
         """What leads back to the beginning of the segment; asked now, while its objects are there."""
         delta = Delta.between(self._from, self._observer.catalog)
@@ -143,7 +232,14 @@ class Recorder:
     # what is concerned
 
     def _worth(self, o: Object) -> bool:
-        return o.key in self._start.objects and not is_parked(o)
+        return o.key in self._start.objects and not is_parked(o) and not forgets(self._park, o)
+
+    def _forgetting(self, tables: list[Object]) -> Iterator[str]:
+        """Of tables that were moved to the vault: what must not be kept there."""
+        for table in tables:
+            for column in self._start.columns(table.key):
+                if forgets(self._park, column):
+                    yield f"ALTER TABLE {self._names.schema}.{table.facts['label']} DROP COLUMN {column.facts['label']} CASCADE"
 
     def _written(self, statement: Statement) -> list[Object]:
         """Tables of before the migration whose rows the statement may change, as they are now; type changes are told apart."""
@@ -246,55 +342,100 @@ class Recorder:
 
     # images
 
-    def _with_images(self, statement: Statement, tables: list[Object], begin: Any, end: Any) -> None:
-        """Run the statement with images of these tables; those without a key cannot be kept."""
+    def _with_images(
+        self, text: str, tables: list[Object], begin: Any, end: Any, reads: frozenset[Key] | None, stake: Stake | None = None,
+        retyped: dict[Key, Using] | None = None,
+    ) -> None:  # fmt: skip
+        """Run the text with images of these tables; those without a key cannot be kept. stake: which of their columns, None for all."""
         self._close()
         before = self._observer.catalog
         self._connection.execute("SAVEPOINT unmigrate_statement")
-        self._connection.execute(statement.text)
+        self._connection.execute(text)
         self._observer.refresh()
         after = self._observer.catalog
         self._connection.execute("ROLLBACK TO SAVEPOINT unmigrate_statement")
         self._observer.restore(before)
-        taken = [image for table in _parents_first(tables, before) if (image := self._image(table, before, after))]
-        statements = [sql for i in taken for sql in begin(i)] + [statement.text] + [sql for i in taken for sql in end(i)]
+        only, imaged = stake or {}, _without_leaves(tables, before)
+        taken = [i for table in _parents_first(imaged, before) if (i := self._image(table, before, after, only.get(table.key, ALL)))]
+        statements = [sql for i in taken for sql in begin(i)] + [text] + [sql for i in taken for sql in end(i)]
         for sql in statements:
             self._connection.execute(sql)
         self._observer.refresh()
-        self.program.segments.append(Segment(tuple(statements), self._inverse(), tuple(taken)))
+        self.program.segments.append(Segment(tuple(statements), self._inverse(), tuple(taken), reads=reads, retyped=retyped or {}))
         self._from = self._observer.catalog
 
-    def _image(self, table: Object, before: Catalog, after: Catalog) -> Image | None:
-        self._images += 1
+    def _read(self, statement: Statement, tables: list[Object]) -> frozenset[Key] | None:
+        """The tables that a statement reads, besides those it changes; None where views or functions may read others."""
+        found = named(statement) if statement.node in _PURE or statement.node == "TruncateStmt" else None
+        if found is None:
+            return None
+        now, read = self._observer.catalog, {t.key for t in tables}
+        for o in now:
+            if o.kind == "routine" and plain(o.facts["label"]) in found.functions:
+                return None
+            if plain(o.facts.get("label") or "") in found.relations and "schema" in o.facts:
+                if o.kind in ("view", "materialized view"):
+                    return None
+                read |= {o.key} if o.kind == "table" else set()
+        return frozenset(read)
+
+    def _image(self, table: Object, before: Catalog, after: Catalog, at: AtStake) -> Image | None:
+        """at: the columns to be kept, besides the key's."""
         later = after.get(table.key)
-        own = dict(self._connection.execute(_OWN_TYPES, [table.key.oid]).fetchall())
-        listed = []
-        for column in before.columns(table.key):
-            if column.facts["generated"]:
-                continue
-            now = after.get(column.key)
-            same = now is not None and now.facts["type"] == column.facts["type"]
-            text = own[column.key.sub]
-            later_label, fixed = now.facts["label"] if now else None, column.facts["identity"] == "a"
-            listed.append(Column(column.facts["label"], later_label, column.facts["type"], text, text or not same, fixed))
+        listed = list(self._columns(table, before, after, at))
         stable = frozenset(str(c.before) for c in listed if c.text_before == c.text_after or later is None)
         key = row_key(table, before, stable)
         if not key and later is not None:
             self.program.unkept.append(Loss(self._migration, table.name, "values", "rows of a table without a key cannot be told apart"))
             return None
+        self._images += 1
+        listed = [c for c in listed if at.columns is None or c.before in at.columns or c.before in key]
         position = {c.before: i for i, c in enumerate(listed)}
         keys = list(foreign_keys(before))
         triggers = [(o.facts["label"], o.facts["enabled"]) for o in before if o.kind == "trigger" and o.parent == table.key]
         return Image(
             self._images, self._names.images, table.name, later.name if later else None, tuple(listed), tuple(position[c] for c in key),
             tuple(k for k in keys if k.child == table.name), tuple(k for k in keys if k.parent == table.name),
-            tuple((name, enabled) for name, enabled in triggers if enabled != "D"),
+            tuple((name, enabled) for name, enabled in triggers if enabled != "D"), table.key.oid,
+            deferrable_keys(table, before, frozenset(position)),
         )  # fmt: skip
+
+    def _columns(self, table: Object, before: Catalog, after: Catalog, at: AtStake) -> Iterator[Column]:
+        """Those whose values are kept."""
+        own = dict(self._connection.execute(_OWN_TYPES, [table.key.oid]).fetchall())
+        for column in before.columns(table.key):
+            if column.facts["generated"] or forgets(self._park, column):
+                continue
+            now = after.get(column.key)
+            same = now is not None and now.facts["type"] == column.facts["type"]
+            text, fixed = own[column.key.sub], column.facts["identity"] == "a"
+            retyped = now is not None and _type_oid(now) != _type_oid(column)
+            yield Column(
+                column.facts["label"], now.facts["label"] if now else None, column.facts["type"], text, text or not same, fixed,
+                column.key.sub, retyped, column.facts["label"] in at.rewritten,
+            )  # fmt: skip
+
+
+def _type_oid(column: Object) -> str:
+    """Without what is only its length or precision."""
+    return str(column.raw["type"]).partition(":")[0]
 
 
 def _type(column: Object) -> str:
     collation = f" COLLATE {column.facts['collation']}" if column.facts["collation"] else ""
     return f"{column.facts['type']}{collation}"
+
+
+def _without_leaves(tables: list[Object], catalog: Catalog) -> list[Object]:
+    """Tables without partitions of others among them, whose rows those hold."""
+    parents = {o.name: o.facts["parents"][0] for o in catalog if o.kind == "table" and o.facts["partition_bound"]}
+    names = {t.name for t in tables}
+
+    def held(name: str) -> bool:
+        parent = parents.get(name)
+        return parent is not None and (parent in names or held(parent))
+
+    return [t for t in tables if not held(t.name)]
 
 
 def _parents_first(tables: list[Object], catalog: Catalog) -> list[Object]:

@@ -101,6 +101,42 @@ def dropped_types(statement: Statement) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(part.sval for part in named.names) for named in node.objects)
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a statement names: relations and functions, without their schemas."""
+
+    relations: frozenset[str]
+    functions: frozenset[str]
+
+
+def named(statement: Statement) -> Named:
+    """The relations and functions in a statement's text."""
+    from pglast.visitors import Visitor
+
+    relations: set[str] = set()
+    functions: set[str] = set()
+
+    class Collector(Visitor):
+        def visit_RangeVar(self, ancestors: Any, node: Any) -> None:
+            relations.add(node.relname)
+
+        def visit_FuncCall(self, ancestors: Any, node: Any) -> None:
+            functions.add(node.funcname[-1].sval)
+
+    Collector()(_node(statement))
+    return Named(frozenset(relations), frozenset(functions))
+
+
+def without_cast(expression: str) -> tuple[str, str]:
+    """(inner expression, type) of one that is a cast at its outermost, else ("", "")."""
+    from pglast import parse_sql
+    from pglast.stream import RawStream
+
+    select: Any = parse_sql(f"SELECT {expression}")[0].stmt
+    node = select.targetList[0].val
+    return (str(RawStream()(node.arg)), str(RawStream()(node.typeName))) if type(node).__name__ == "TypeCast" else ("", "")
+
+
 def with_commands(statement: Statement, commands: str) -> str:
     """The ALTER TABLE with more commands before its own. commands: as they stand after ALTER TABLE x."""
     from pglast import parse_sql

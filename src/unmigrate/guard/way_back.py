@@ -2,22 +2,28 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
 
-from unmigrate.catalog.model import Catalog, Object
+from unmigrate.catalog.kinds.base import CannotInvert
+from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.catalog.parked import is_parked, own_name, plain, without_parked
-from unmigrate.guard import filling, images
+from unmigrate.guard import again, filling, images, retaken
+from unmigrate.guard.keys import refusals
 from unmigrate.guard.names import Names
+from unmigrate.guard.observed import Watched
 from unmigrate.guard.parking import let_go, parkable, parked
 from unmigrate.guard.program import Program, Segment
+from unmigrate.guard.retyping import retype
 from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.invert import invert
+from unmigrate.inverse.model import InverseStep
+from unmigrate.plan.model import Lock
 from unmigrate.prove.attempt import settles
-from unmigrate.prove.schema import differences, order_changed
+from unmigrate.prove.schema import differences, out_of_order
 from unmigrate.sql import script
 from unmigrate.sql.script import ScriptError
 
@@ -28,7 +34,8 @@ _ROWS_FIRST = ("table", "column", "enum", "domain", "composite", "sequence", "sc
 class Way:
     """Statements that were tried. before/after: the catalogs around them; verdict and reason as in prove; destroys: what they lose.
 
-    prepare: (object, SQL) of steps before the switch. unknown: columns whose newer rows nobody can work out.
+    prepare, finish: (object, SQL) of steps before and after the switch. unknown: columns whose newer rows nobody can work out. locks: of
+    the switch. kept: tables and columns that it takes away, and saves in images.
     """
 
     statements: tuple[str, ...]
@@ -39,6 +46,14 @@ class Way:
     destroys: tuple[str, ...] = ()
     prepare: tuple[tuple[str, str], ...] = ()
     unknown: tuple[filling.Filling, ...] = ()
+    finish: tuple[tuple[str, str], ...] = ()
+    locks: tuple[Lock, ...] = ()
+    kept: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """With the steps before and after the switch."""
+        return (*(sql for _, sql in self.prepare), *self.statements, *(sql for _, sql in self.finish))
 
 
 @dataclass(slots=True)
@@ -50,6 +65,8 @@ class _Walk:
     names: Names
     done: list[str] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
+    after: list[tuple[str, str]] = field(default_factory=list)
+    locks: tuple[Lock, ...] = ()
 
     def run(self, statements: Iterable[str], *, keep: bool = True) -> None:
         for sql in statements:
@@ -100,14 +117,30 @@ def back(connection: psycopg.Connection[Any], observer: Observer, names: Names, 
     """Go back in a new transaction, which stays open. Raises psycopg.Error where a statement fails."""
     before = observer.catalog
     undo = [sql for segment in reversed(program.segments) for sql in _undo(segment)]
+    if any(segment.images for segment in program.segments):
+        undo = [*again.remember(names.images), *undo]
+    undo += [f"DELETE FROM {c.away}" for c in program.carried]
     walk, fillings = _walked(connection, observer, names, program, before, start, undo)
     verdict, reason = compared(start, observer.catalog)
     if verdict == "equivalent" and not _settled(connection, observer, start):
         verdict = "refused"
-    return Way(tuple(walk.done), before, observer.catalog, verdict, reason, tuple(walk.destroyed), _prepare(fillings), _unknown(fillings))
+    return Way(
+        tuple(walk.done),
+        before,
+        observer.catalog,
+        verdict,
+        reason,
+        tuple(walk.destroyed),
+        _prepare(fillings),
+        _unknown(fillings),
+        tuple(walk.after),
+        walk.locks,
+    )
 
 
-def _fillings(program: Program, now: Catalog, wanted: Catalog, names: Names, statements: list[str]) -> list[filling.Filling]:
+def _fillings(
+    connection: psycopg.Connection[Any], program: Program, now: Catalog, wanted: Catalog, names: Names, statements: list[str]
+) -> list[filling.Filling]:
     """How columns that are parked now, and living in `wanted`, get values for rows written since."""
     required = filling.returning(statements)
     known = dict(filling.sources(program.conversions, now))
@@ -126,18 +159,34 @@ def _fillings(program: Program, now: Catalog, wanted: Catalog, names: Names, sta
         from_ = known.get(key, filling.Source("", (was.facts["default"] or "") if notnull else "", ""))
         if notnull or from_.source:
             table, label, number = parked_.facts["table"], parked_.facts["label"], len(found) + 1
+            value = from_.value if from_.source else filling.default_now(from_.value, parked_.facts["type"])
+            value = filling.qualified(connection, table, value) if value else ""
             found.append(
                 filling.Filling(
-                    number, names.images, table, label, was.name, from_.source, from_.value, from_.forward, notnull, from_.missing_only
+                    number, names.images, table, label, was.name, from_.source, value, from_.forward, notnull, from_.missing_only,
+                    parked_.facts["notnull"], refusals(now, parked_), filling.bitwise(_compared(now, parked_, from_)),
                 )
             )  # fmt: skip
     return found
 
 
+def _compared(now: Catalog, parked_: Object, source: filling.Source) -> Object:
+    """The column whose values tell whether the parked one is up to date."""
+    if not source.forward:
+        return parked_
+    return next(c for c in now.columns(parked_.parent or parked_.key) if c.facts["label"] == source.source)
+
+
 def _undo(segment: Segment) -> list[str]:
-    """Compare, schema, rows, and then what checks rows: NOT NULL of columns that come back empty, constraints, indexes."""
-    steps = list(segment.inverse)
-    if not segment.images:
+    """Compare, and go back."""
+    compared_ = [sql for image in segment.images for sql in images.compare(image)]
+    return [*compared_, *_around(segment.inverse, images.restore(segment.images) if segment.images else [])]
+
+
+def _around(steps: Iterable[InverseStep], rows: list[str]) -> list[str]:
+    """Schema, rows, and then what checks rows: NOT NULL of columns that come back empty, constraints, indexes."""
+    steps = list(steps)
+    if not rows:
         return [s.sql for s in steps]
     late = [s.sql for s in steps if s.kind not in _ROWS_FIRST]
     early, not_null = [], []
@@ -154,8 +203,7 @@ def _undo(segment: Segment) -> list[str]:
         else:
             early.append(step.sql)
     drops = [sql for sql in late if _takes(sql)]
-    compared_ = [sql for image in segment.images for sql in images.compare(image)]
-    return [*compared_, *drops, *early, *images.restore(segment.images), *not_null, *(sql for sql in late if not _takes(sql))]
+    return [*drops, *early, *rows, *not_null, *(sql for sql in late if not _takes(sql))]
 
 
 def _takes(sql: str) -> bool:
@@ -167,15 +215,21 @@ def _walked(
     statements: list[str], *, keep: bool = True,
 ) -> tuple[_Walk, list[filling.Filling]]:  # fmt: skip
     """Prepare, and walk the statements between what takes the preparations away again."""
-    fillings = _fillings(program, now, wanted, names, statements)
+    fillings = _fillings(connection, program, now, wanted, names, statements)
+    watched = Watched(connection)
     for _, sql in _prepare(fillings):
         connection.execute(sql)
     observer.refresh()
+    watched.restart()
     walk = _Walk(connection, observer, names)
     walk.run((sql for f in fillings for sql in filling.first(f)), keep=keep)
+    statements, walk.after = filling.deferred(fillings, statements)
     walk.run(statements, keep=keep)
-    walk.run((sql for f in fillings for sql in filling.last(f, f.wanted.rpartition(f".{_label(f)}")[0])), keep=keep)
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    walk.locks = watched.locks()
+    for _, sql in walk.after:
+        connection.execute(sql)
+    observer.refresh()
     return walk, fillings
 
 
@@ -187,17 +241,16 @@ def _unknown(fillings: list[filling.Filling]) -> tuple[filling.Filling, ...]:
     return tuple(f for f in fillings if f.unknown)
 
 
-def _label(f: filling.Filling) -> str:
-    """The last part of the wanted name."""
-    match = re.search(r'("(?:[^"]|"")+"|[^."]+)$', f.wanted)
-    return match[1] if match else ""
-
-
 def forward(connection: psycopg.Connection[Any], observer: Observer, names: Names, program: Program, wanted: Catalog) -> Way:
     """From the way back's end to where the guarded migration stood. Raises psycopg.Error, CannotInvert."""
     before = observer.catalog
+    anew = [image for segment in program.segments if segment.structural for image in segment.images]
+    held = retaken.held(anew, before, wanted)
     steps = invert(Delta.between(wanted, before), dependents_on(connection), castable_on(connection))
-    walk, fillings = _walked(connection, observer, names, program, before, wanted, [step.sql for step in steps], keep=False)
+    own = _own_conversions(connection, program, steps, before, wanted)
+    rows = [sql for s in program.segments if not s.structural for sql in again.rows_again(s.images, wanted, before)]
+    statements = [*retaken.first(anew, before, wanted), *_around(own, rows), *retaken.last(anew, program.followed, before, wanted)]
+    walk, fillings = _walked(connection, observer, names, program, before, wanted, statements, keep=False)
     found = [d for d in differences(wanted, observer.catalog) if not d.derived_only]
     verdict = "refused" if found else "exact"
     return Way(
@@ -206,10 +259,33 @@ def forward(connection: psycopg.Connection[Any], observer: Observer, names: Name
         observer.catalog,
         verdict,
         str(found[0]) if found else "",
-        tuple(walk.destroyed),
+        tuple(name for name in walk.destroyed if name not in held),
         _prepare(fillings),
         _unknown(fillings),
+        tuple(walk.after),
+        walk.locks,
+        tuple(sorted(held)),
     )
+
+
+def _own_conversions(
+    connection: psycopg.Connection[Any], program: Program, steps: Iterable[InverseStep], now: Catalog, wanted: Catalog
+) -> list[InverseStep]:
+    """The steps, where columns with images change their type by the migration's own expressions. Raises CannotInvert, psycopg.Error."""
+    known = {key: by for segment in program.segments for key, by in segment.retyped.items()}
+    imaged = {Key("pg_class", i.oid, c.number) for s in program.segments if s.structural for i in s.images for c in i.columns if c.after}
+    changed = {
+        key for key in imaged if key in now.objects and key in wanted.objects and "type" in wanted.objects[key].changes(now.objects[key])
+    }
+    if unknown := sorted(changed - known.keys()):
+        raise CannotInvert(f"nobody knows how {now.objects[unknown[0]].name} is converted")
+    result = []
+    for step in steps:
+        key = next((k for k in step.keys if k in changed), None)
+        if key is not None and " TYPE " in step.sql:
+            step = replace(step, sql=retype(connection, step.sql, known[key], wanted.objects[key]))
+        result.append(step)
+    return result
 
 
 def _settled(connection: psycopg.Connection[Any], observer: Observer, start: Catalog) -> bool:
@@ -229,6 +305,6 @@ def compared(wanted: Catalog, found: Catalog, *, one_database: bool = True) -> t
     differing = [d for d in differences(old, new) if one_database or d.facts != frozenset({"name"})]
     if real := [d for d in differing if not d.derived_only]:
         return "refused", str(real[0])
-    if order := order_changed(old, new, old.objects.keys()):
-        return "column-order", f"columns of {', '.join(order)} stand in another order"
+    if order := out_of_order(old, new, old.objects.keys()):
+        return "column-order", f"{', '.join(order)} stand in another order"
     return ("equivalent", str(differing[0])) if differing else ("exact", "")

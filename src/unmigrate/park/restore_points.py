@@ -42,5 +42,6 @@ def read(connection: psycopg.Connection[Any]) -> tuple[RestorePoint, ...]:
     """All restore points, oldest first; empty where there is no vault."""
     if vault.version(connection) is None:
         return ()
-    rows = connection.execute("select migrations, lsn::text, at, txid, snapshot, app from unmigrate.restore_point order by at, txid")
+    sql = "select migrations, lsn::text, at, txid, snapshot, app from unmigrate.restore_point order by at, txid"
+    rows = connection.execute(sql, binary=True)
     return tuple(RestorePoint(tuple(m), lsn, at, txid, snapshot, app) for m, lsn, at, txid, snapshot, app in rows)

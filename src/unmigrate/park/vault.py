@@ -17,6 +17,7 @@ from unmigrate.errors import EnvironmentProblem, RefusedError
 from unmigrate.park.publications import identify
 
 VAULT_VERSION = 1
+ENDS = ("done", "abandoned")
 SCHEMA = "unmigrate"
 
 _THERE = (
@@ -58,7 +59,9 @@ where a.attrelid = %s and a.attnum > 0 and not a.attisdropped order by a.attnum"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One run of a plan. state: "preparing" (not switched yet), "switched" (steps after it are pending), "done" or "abandoned"."""
+    """One run of a plan, or a guard (see `armed`). state: "preparing" (not switched yet), "switched" (steps after it are pending), "done"
+    or "abandoned".
+    """
 
     id: str
     kind: str
@@ -215,17 +218,30 @@ def stored_plan(connection: psycopg.Connection[Any], operation: str) -> tuple[di
 
 
 def operations(connection: psycopg.Connection[Any], *, unfinished: bool = False) -> tuple[Operation, ...]:
-    """Operations recorded, oldest first; empty where there is no vault, or it may not be read."""
+    """Operations recorded, oldest first; empty where there is no vault, or it may not be read.
+
+    unfinished: runs of plans that were interrupted. Guards that wait for their migration are none.
+    """
     try:
         if version(connection) is None:
             return ()
     except EnvironmentProblem:
         return ()
-    where = "where state not in ('done', 'abandoned')" if unfinished else ""
+    where = "where state not in ('done', 'abandoned') and kind <> 'guard'" if unfinished else ""
     rows = connection.execute(
-        f"select id, kind, plan_id, migrations, state, started_at, finished_at, actor from unmigrate.operation {where} order by started_at"
+        f"select id, kind, plan_id, migrations, state, started_at, finished_at, actor from unmigrate.operation {where} order by started_at",
+        binary=True,
     )
     return tuple(Operation(i, k, p, tuple(m), s, a, f, w) for i, k, p, m, s, a, f, w in rows)
+
+
+def of_guard(connection: psycopg.Connection[Any], guard: str) -> tuple[Operation, ...]:
+    """Unfinished operations that walk a way of this guard."""
+    rows = connection.execute(
+        "select id from unmigrate.operation where state not in ('done', 'abandoned') and plan ->> 'guard' = %s", [guard]
+    )
+    mine = {name for (name,) in rows}
+    return tuple(o for o in operations(connection, unfinished=True) if o.id in mine)
 
 
 def archive_ledger(connection: psycopg.Connection[Any], operation: str, table: str, names: list[str]) -> int:
@@ -250,9 +266,9 @@ def archived(connection: psycopg.Connection[Any], operation: str) -> int | None:
 
 
 def copy_schema(connection: psycopg.Connection[Any], operation: str) -> str:
-    """The schema for copies of one operation, made now."""
+    """The schema for copies of one operation, made now if it is not there."""
     name = f"unmigrate_{operation}"
-    connection.execute(f"CREATE SCHEMA {ident(name)}")
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(name)}")
     return name
 
 

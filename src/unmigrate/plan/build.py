@@ -16,6 +16,7 @@ from unmigrate.plan.checks import checks
 from unmigrate.plan.locks import locks
 from unmigrate.plan.model import Lock, Loss, Plan, Step, Verdict
 from unmigrate.plan.options import options
+from unmigrate.plan.pools import remarks
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.attempt import attempt
 from unmigrate.prove.beginning import replayed
@@ -140,13 +141,18 @@ def _assemble(
         server_major=work.pool.server.version // 10000,
         steps=steps,
         losses=found,
-        checks=tuple(c for p in proofs for c in checks(p.migration.name, p.delta) if c.object not in (request.fill or {})),
+        checks=tuple(c for p in proofs for c in checks(p.migration.name, p.delta) if c.columns or c.object not in (request.fill or {})),
         locks=_all_locks(proofs),
         verdicts=tuple(reversed(verdicts)),
         before=before,
         after=after,
         options=options(verdicts, found),
-        notes=tuple(sorted({note for p in proofs for note in p.notes} | set(work.remarks(m.sql for m in request.migrations)))),
+        notes=tuple(
+            sorted(
+                {note for p in proofs for note in p.notes}
+                | {*work.remarks(m.sql for m in request.migrations), *remarks(end, start, (s.sql for s in steps))}
+            )
+        ),
     )
 
 

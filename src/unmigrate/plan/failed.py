@@ -67,6 +67,7 @@ def build_failed(work: Workspace, kept: Sequence[Migration], failed: Migration, 
     maybe = [s.statement for s in matching[1:]]
     notes = [f"{reached.count} of {len(states) - 1} statements of {failed.name} took effect"]
     notes += [f"may have run, and only wrote rows, which is not undone: {' '.join(s.split())[:120]}" for s in maybe]
+    verdicts = (Verdict(failed.name, verdict[0], verdict[1], "lossy" if found else "unknown", tuple(x.object for x in found), ("rows",)),)
     return Plan(
         migrations=(failed.name,),
         checksums={failed.name: failed.checksum},
@@ -76,12 +77,10 @@ def build_failed(work: Workspace, kept: Sequence[Migration], failed: Migration, 
         losses=found,
         checks=(),
         locks=tuple(lock for s in done if s.delta for lock in locks(list(s.steps), s.delta)),
-        verdicts=(
-            Verdict(failed.name, verdict[0], verdict[1], "lossy" if found else "unknown", tuple(x.object for x in found), ("rows",)),
-        ),
+        verdicts=verdicts,
         before=before,
         after={name: after_objects.get(name, "") for name in before},
-        options=options((), found),
+        options=options(verdicts, found),
         failed=True,
         notes=(*notes, *work.remarks(m.sql for m in (*kept, failed))),
     )

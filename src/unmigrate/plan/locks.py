@@ -12,6 +12,7 @@ _WORK = ("metadata", "scan", "rewrite")
 _TABLE = re.compile(r"^ALTER TABLE (?:ONLY )?((?:\"[^\"]+\"|\w+)\.(?:\"[^\"]+\"|\w+))")
 _ON = re.compile(r" ON (?:ONLY )?((?:\"[^\"]+\"|\w+)\.(?:\"[^\"]+\"|\w+))")
 _REFERENCES = re.compile(r"REFERENCES ((?:\"[^\"]+\"|\w+)\.(?:\"[^\"]+\"|\w+))")
+_AS_TEXT = ("text", "character varying")  # types whose values are stored as text's
 _METADATA_TYPE = re.compile(r"TYPE (text|character varying)(?: USING|$)")
 
 
@@ -21,12 +22,28 @@ def locks(steps: list[InverseStep], delta: Delta) -> list[Lock]:
     present |= {old.name: new.name for old, new in delta.altered if new.kind == "table" and old.name not in present}
     indexes = {o.name: o.facts["table"] for o in delta.after if o.kind == "index"}
     gone = {o.name for o in delta.created if o.kind == "table"}
+    types = {old.name: new.facts["type"] for old, new in delta.altered if new.kind == "column"}
     found: dict[str, Lock] = {}
     for step in steps:
-        for table, mode, work in _of(step, indexes):
+        for table, mode, work in (*_of(step, indexes, types), *_referred(step, delta)):
             if name := present.get(table):
                 found[name] = _stronger(found.get(name), Lock(name, mode, "metadata" if name in gone else work))  # type: ignore[arg-type]
     return [found[name] for name in sorted(found)]
+
+
+def _referred(step: InverseStep, delta: Delta) -> list[tuple[str, str, str]]:
+    """Tables that a foreign key refers to which goes with this step: its triggers there go too."""
+    drops = step.sql.startswith("DROP TABLE") or " DROP CONSTRAINT " in step.sql or " DROP COLUMN " in step.sql
+    if not drops:
+        return []
+    found = []
+    for key in delta.after.of_kind("constraint").values():
+        owner, label = key.facts.get("owner"), step.name.removeprefix(f"{key.facts.get('owner')}.")
+        columns = key.facts["definition"].partition(" REFERENCES")[0]
+        whole = step.name == (owner if step.kind == "table" else key.name if step.kind == "constraint" else "")
+        if key.facts["contype"] == "f" and (whole or (step.kind == "column" and step.name.startswith(f"{owner}.") and label in columns)):
+            found.append((key.facts["references"], EXCLUSIVE, "metadata"))
+    return found
 
 
 def _stronger(one: Lock | None, other: Lock) -> Lock:
@@ -37,7 +54,7 @@ def _stronger(one: Lock | None, other: Lock) -> Lock:
     return Lock(one.table, mode, work)
 
 
-def _of(step: InverseStep, indexes: dict[str, str]) -> list[tuple[str, str, str]]:
+def _of(step: InverseStep, indexes: dict[str, str], types: dict[str, str]) -> list[tuple[str, str, str]]:
     sql = step.sql
     if sql.startswith("DROP TABLE"):
         return [(step.name, EXCLUSIVE, "metadata")]
@@ -50,11 +67,11 @@ def _of(step: InverseStep, indexes: dict[str, str]) -> list[tuple[str, str, str]
     if sql.startswith(("CREATE POLICY", "DROP POLICY", "ALTER POLICY", "DROP RULE")) and (on := _ON.search(sql)):
         return [(on[1], EXCLUSIVE, "metadata")]
     if match := _TABLE.match(sql):
-        return _alter_table(match[1], sql)
+        return _alter_table(match[1], sql, types.get(step.name, ""))
     return []
 
 
-def _alter_table(table: str, sql: str) -> list[tuple[str, str, str]]:
+def _alter_table(table: str, sql: str, now: str) -> list[tuple[str, str, str]]:
     if " ADD CONSTRAINT " in sql and "FOREIGN KEY" in sql:
         other = _REFERENCES.search(sql)
         work = "metadata" if "NOT VALID" in sql else "scan"
@@ -64,7 +81,8 @@ def _alter_table(table: str, sql: str) -> list[tuple[str, str, str]]:
     if " ADD CONSTRAINT " in sql or " SET NOT NULL" in sql:
         return [(table, EXCLUSIVE, "metadata" if "USING INDEX" in sql else "scan")]
     if re.search(r"ALTER COLUMN .+ TYPE ", sql):
-        return [(table, EXCLUSIVE, "metadata" if _METADATA_TYPE.search(sql) else "rewrite")]
+        same = _METADATA_TYPE.search(sql) and now.startswith(_AS_TEXT) and not now.endswith("[]")
+        return [(table, EXCLUSIVE, "metadata" if same else "rewrite")]
     if (
         re.search(r" ADD COLUMN .+(GENERATED ALWAYS AS \(|AS IDENTITY|nextval\(|random\()", sql)
         or " SET LOGGED" in sql

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from unmigrate.inverse.model import Loss
 
-__all__ = ["Blocker", "Check", "Lock", "Loss", "Option", "Phase", "Plan", "PlanFormatError", "Step", "Verdict", "from_json"]
+__all__ = ["Blocker", "Check", "Lock", "Loss", "Option", "Phase", "Plan", "PlanFormatError", "Step", "Verdict", "WayOut", "from_json"]
 
 PLAN_VERSION = 1
 
@@ -40,6 +40,9 @@ class Check:
     """A question asked of the target before anything is touched: rows that would make a step fail.
 
     count: SQL returning one number. sample: SQL returning up to 5 rows of keys, as text. ways_out: flags or SQL.
+    table, columns, where: the rows in question, as t of that table, and what is wrong with them; "" where they are no plain rows of one.
+    enum: whose labels are asked for, and whether in arrays. still: what is asked once a person has decided, None for the same again.
+    before: the step before which a value given for them is filled in, "" for the beginning.
     """
 
     migration: str
@@ -48,6 +51,28 @@ class Check:
     count: str
     sample: str
     ways_out: tuple[str, ...] = ()
+    table: str = ""
+    columns: tuple[str, ...] = ()
+    where: str = ""
+    enum: str = ""
+    array: bool = False
+    still: str | None = None
+    before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """What a person decided about rows that block; run under the locks before they are asked for again, or before a step.
+
+    object: of the checks that it answers. keep: a SELECT of rows that go, to be copied to the vault first, or "". table: of these rows.
+    before: the SQL of that step, or "".
+    """
+
+    object: str
+    sql: str
+    keep: str = ""
+    table: str = ""
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +103,26 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A way to go, side by side with the others."""
+    """A way to go, side by side with the others.
 
-    name: Literal["reverse", "restore", "roll-forward"]
+    of: the snapshot, for ways with one. possible: whether it can be gone as things stand. rows_lost: {object: rows}, None of an object
+    where they were not counted, None at all where it is not known which. blocked: rows that block, -1 where they were not counted.
+    seconds: that nobody can write, and basis: whence that is known; disk: bytes it takes besides; both None where not known.
+    """
+
+    name: Literal["reverse-vault", "reverse", "reverse-refill", "restore", "roll-forward"]
     recommended: bool
     loses: str
     downtime: str
     needs: str
     reason: str
+    of: str = ""
+    possible: bool = True
+    rows_lost: dict[str, int | None] | None = None
+    blocked: int = 0
+    seconds: float | None = None
+    basis: str = ""
+    disk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +143,8 @@ class Plan:
 
     before/after: fingerprints {"table public.\"User\"": sha256 of its facts} of every object involved: as the target must be now,
     and as it must be afterwards ("" where it must not exist).
-    server_major: the major version the proof ran on. failed: the migration is half-applied (P3009), not applied.
+    server_major: the major version the proof ran on. failed: the migration is half-applied (P3009), not applied. kept: tables and columns
+    that it takes away, and saves in the vault by itself.
     """
 
     migrations: tuple[str, ...]
@@ -121,12 +159,14 @@ class Plan:
     before: dict[str, str]
     after: dict[str, str]
     blockers: tuple[Blocker, ...] = ()
+    ways_out: tuple[WayOut, ...] = ()
     options: tuple[Option, ...] = ()
     failed: bool = False
     kind: Kind = "rollback"
     guard: str = ""
     writes: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     version: int = PLAN_VERSION
 
     @property
@@ -134,11 +174,14 @@ class Plan:
         """Content hash (12 hex digits) of all but what was measured on a target: the same plan has the same id wherever it was made."""
         unmeasured = replace(
             self,
+            options=(),
             blockers=(),  # counted anew from `checks` wherever the plan is shown or run
             losses=tuple(replace(loss, rows=None) for loss in self.losses),
             locks=tuple(replace(lock, bytes=None, seconds=None) for lock in self.locks),
         )
         content = asdict(unmeasured)
+        if not self.kept:
+            del content["kept"]  # plans that were stored before there was one keep their ids
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -152,6 +195,7 @@ class Plan:
 
 _PARTS: dict[str, type[Any]] = {
     "steps": Step, "losses": Loss, "checks": Check, "locks": Lock, "verdicts": Verdict, "blockers": Blocker, "options": Option,
+    "ways_out": WayOut,
 }  # fmt: skip
 
 
@@ -167,7 +211,7 @@ def from_json(value: dict[str, Any]) -> Plan:
     try:
         for name, part in _PARTS.items():
             fields[name] = tuple(part(**_tuples(entry)) for entry in fields.get(name, ()))
-        for name in ("migrations", "notes"):
+        for name in ("migrations", "notes", "kept"):
             fields[name] = tuple(fields.get(name, ()))
         if fields.get("writes") is not None:
             fields["writes"] = tuple(fields["writes"])

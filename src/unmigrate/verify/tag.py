@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from unmigrate.errors import EnvironmentProblem, UsageError
@@ -36,10 +36,31 @@ def extract(top: Path, tag: str, into: Path) -> str:
     if found.returncode:
         raise UsageError(f"git knows no tag or commit {tag}", code="tag", remedy="git fetch --tags, or check the name")
     commit = found.stdout.decode().strip()
-    entries = list(_entries(top, commit))
-    if entries:
-        _write(top, entries, into)
+    write(contents(top, commit), into)
     return commit
+
+
+def contents(top: Path, commit: str) -> dict[Path, bytes]:
+    """The Prisma files of a commit, by their path in the checkout."""
+    entries = list(_entries(top, commit))
+    request = "".join(f"{blob}\n" for blob, _ in entries).encode()
+    answer = _git(top, "cat-file", "--batch", stdin=request).stdout if entries else b""
+    found: dict[Path, bytes] = {}
+    at = 0
+    for _, path in entries:
+        end = answer.index(b"\n", at)
+        size = int(answer[at:end].split()[2])
+        found[Path(path)] = answer[end + 1 : end + 1 + size]
+        at = end + 1 + size + 1
+    return found
+
+
+def write(files: Mapping[Path, bytes], into: Path) -> None:
+    """Write these below a folder."""
+    for path, raw in files.items():
+        target = into / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(raw)
 
 
 def _entries(top: Path, commit: str) -> Iterator[tuple[str, str]]:
@@ -49,19 +70,6 @@ def _entries(top: Path, commit: str) -> Iterator[tuple[str, str]]:
         meta, _, path = entry.partition("\t")
         if path and meta.startswith("100") and _WANTED.search(path) and "node_modules/" not in path:
             yield meta.split()[2], path
-
-
-def _write(top: Path, entries: list[tuple[str, str]], into: Path) -> None:
-    request = "".join(f"{blob}\n" for blob, _ in entries).encode()
-    answer = _git(top, "cat-file", "--batch", stdin=request).stdout
-    at = 0
-    for _, path in entries:
-        end = answer.index(b"\n", at)
-        size = int(answer[at:end].split()[2])
-        target = into / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(answer[end + 1 : end + 1 + size])
-        at = end + 1 + size + 1
 
 
 def _git(folder: Path, *arguments: str, stdin: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
