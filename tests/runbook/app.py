@@ -15,15 +15,27 @@ from unmigrate.prisma.url import parse_url
 class App(BaseHTTPRequestHandler):
     version = "v1"
     env = Path()
+    closed = False
     connection: Any = None
 
     def do_GET(self) -> None:
         if self.path == "/version":
             return self._answer(200, {"version": self.version})
+        if self.path == "/me":  # both a token and a cookie, as apps want the one or the other
+            known = self.headers["authorization"] == "Bearer t0ken-of-ann" and "session=s3ssion-of-ann" in (self.headers["cookie"] or "")
+            return self._answer(200 if known else 401, {"user": {"name": "ann"}} if known else {})
         return self._try(lambda: self._get(int(self.path.rpartition("/")[2])))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path == "/flag":
+            type(self).closed = body["closed"]
+            return self._answer(200, {"closed": body["closed"]})
+        if self.path == "/login":
+            known = body == {"user": "ann", "password": "pa55-of-ann"}
+            return self._answer(200 if known else 401, {"data": {"token": "t0ken-of-ann"}} if known else {}, cookie=known)
+        if self.closed:
+            return self._answer(503, {"error": "maintenance"})
         return self._try(lambda: self._add(body["item"]))
 
     def _get(self, number: int) -> dict[str, Any]:
@@ -48,8 +60,10 @@ class App(BaseHTTPRequestHandler):
         except psycopg.Error as error:
             self._answer(500, {"error": str(error)})
 
-    def _answer(self, status: int, body: Any) -> None:
+    def _answer(self, status: int, body: Any, *, cookie: bool = False) -> None:
         self.send_response(status)
+        if cookie:
+            self.send_header("set-cookie", "session=s3ssion-of-ann; Path=/; HttpOnly")
         self.send_header("content-type", "application/json")
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())

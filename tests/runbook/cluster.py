@@ -32,7 +32,11 @@ class State:
         self.version = 0
         self.denied: set[tuple[str, str]] = set()
         self.calls: list[tuple[str, str, Any]] = []
+        self.expired = False  # the credentials
         self.stuck = False  # status does not follow
+        self.grace = 0  # ticks that a pod takes to terminate, after replicas do not count it any more
+        self.surge = 0  # ticks that a pod of the old template stays after the new ones are ready
+        self.ending: dict[str, list[int]] = {}  # uid of a workload: ticks left of each terminating pod
 
     def put(self, path: str, item: dict[str, Any], *, spec_changed: bool = True) -> dict[str, Any]:
         self.version += 1
@@ -112,9 +116,29 @@ class State:
         status, wanted = workload.setdefault("status", {}), workload["spec"]["replicas"]
         if self.stuck:
             return
-        now = status.get("replicas", 0)
-        now += (wanted > now) - (wanted < now)
-        status.update(replicas=now, readyReplicas=now, updatedReplicas=now, observedGeneration=workload["metadata"]["generation"])
+        ready, old = status.get("readyReplicas", 0), status.get("old", 0)
+        uid, generation = workload["metadata"]["uid"], workload["metadata"]["generation"]
+        template = json.dumps(workload["spec"]["template"], sort_keys=True)
+        if status.setdefault("template", template) != template and ready:
+            old = self.surge
+        now = ready + (wanted > ready) - (wanted < ready)
+        self.ending[uid] = [t - 1 for t in self.ending.get(uid, []) if t > 1] + [self.grace] * (now < ready and self.grace > 0)
+        pods = now + bool(old)
+        status.update(
+            replicas=pods, readyReplicas=now, updatedReplicas=now, observedGeneration=generation, template=template, old=max(0, old - 1)
+        )
+
+    def pods(self, selector: str) -> list[dict[str, Any]]:
+        """Of the workload with these labels, terminating ones included."""
+        found = []
+        for _, workload in [*self.of("deployments"), *self.of("statefulsets")]:
+            labels = workload["spec"]["selector"]["matchLabels"]
+            if ",".join(f"{k}={v}" for k, v in sorted(labels.items())) == selector:
+                count = workload.get("status", {}).get("replicas", 0) + len(self.ending.get(workload["metadata"]["uid"], []))
+                found += [
+                    {"metadata": {"name": f"{workload['metadata']['name']}-{n}"}, "status": {"phase": "Running"}} for n in range(count)
+                ]
+        return found
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -152,6 +176,8 @@ def handler(state: State) -> type[BaseHTTPRequestHandler]:
             with state.lock:
                 if self._denied("get", path):
                     return None
+                if path.endswith("/pods"):
+                    return self._send(200, {"kind": "List", "items": state.pods(query.removeprefix("labelSelector="))})
                 if "watch=true" in query or "watch=1" in query:
                     return self._watch(path)
                 if path.endswith("/scale"):
@@ -170,6 +196,8 @@ def handler(state: State) -> type[BaseHTTPRequestHandler]:
             body = self._body()
             path = self.path.partition("?")[0]
             with state.lock:
+                if self._denied("create", path):
+                    return None
                 state.calls.append(("POST", path, body))
                 if path.endswith("selfsubjectaccessreviews"):
                     a = body["spec"]["resourceAttributes"]
@@ -220,6 +248,9 @@ def handler(state: State) -> type[BaseHTTPRequestHandler]:
             }
 
         def _denied(self, verb: str, path: str) -> bool:
+            if state.expired:
+                self._fail(401, "Unauthorized")
+                return True
             m = ITEM.match(path)
             plural = m["plural"] if m and m["plural"] in KINDS else path.rsplit("/", 1)[-1]
             if (verb, plural) in state.denied:

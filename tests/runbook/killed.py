@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from unmigrate.cli import main, run_common
+from unmigrate.cli import main, run, run_common
 
 
 def _trace(wanted: str):  # type: ignore[no-untyped-def]
@@ -42,15 +42,20 @@ def _break() -> None:
     flow._missing = broken
 
 
-if __name__ == "__main__":
-    if sys.argv[1] == "broken":
+def end_at(wanted: str, words: list[str]) -> int:
+    """The command line, in this process."""
+    if wanted == "broken":
         _break()
     made = run_common.scene_of
 
     def scene_of(*args, **kwargs):  # type: ignore[no-untyped-def]
         scene = made(*args, **kwargs)
-        scene.trace = _trace(sys.argv[1])
+        scene.trace = _trace(wanted)
         return scene
 
-    run_common.scene_of = scene_of
-    sys.exit(main.main(sys.argv[2:]))
+    run_common.scene_of = run.scene_of = scene_of
+    return main.main(words)
+
+
+if __name__ == "__main__":
+    sys.exit(end_at(sys.argv[1], sys.argv[2:]))

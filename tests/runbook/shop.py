@@ -19,13 +19,14 @@ from typing import Any
 
 import psycopg
 
+from tests.runbook import process
 from tests.support import deploy, record, write_project
 from unmigrate.scratch.pool import Pool
 
 
-def some(points: list[str]) -> list[str]:
-    """Every second boundary to kill at, as each takes seconds; UNMIGRATE_KILL=full: all of them."""
-    return points if os.environ.get("UNMIGRATE_KILL") == "full" else points[::2]
+def some(points: list[str], each: int = 3) -> list[str]:
+    """Every third boundary to kill at, as each takes seconds; UNMIGRATE_KILL=full: all of them."""
+    return points if os.environ.get("UNMIGRATE_KILL") == "full" else points[::each]
 
 
 INIT = 'CREATE TABLE "Order" ("id" SERIAL PRIMARY KEY, "item" TEXT NOT NULL);\n'
@@ -76,12 +77,7 @@ class Shop:
 
     def unmigrate(self, *words: str, kill: str = "", **extra: str) -> Said:
         """The command line, as a process of its own; kill: where it ends itself by SIGKILL, as "boundary" or "boundary#N"."""
-        module = [sys.executable, "-m", "tests.runbook.killed", kill] if kill else [sys.executable, "-m", "unmigrate"]
-        # The app that a deploy command starts keeps no pipe of ours open.
-        done = subprocess.run(
-            [*module, *words], cwd=self.root, env={**self.environ, **extra}, capture_output=True, text=True, check=False, timeout=180
-        )
-        return Said(done.returncode, done.stdout + done.stderr)
+        return Said(*process.run(words, cwd=self.root, env={**self.environ, **extra}, kill=kill))
 
     def git(self, *words: str) -> str:
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main", "-c", "tag.gpgsign=false"]
@@ -108,6 +104,11 @@ class Shop:
 
     def deploy_app(self, tag: str) -> None:
         subprocess.run(["sh", "bin/deploy"], cwd=self.root, env={**self.environ, "UNMIGRATE_TAG": tag}, check=True)
+
+    @property
+    def new_url(self) -> str:
+        """Of the database that is restored."""
+        return self.url.replace(f"/{self.database}?", f"/{self.database}_new?")
 
     def stop(self) -> None:
         subprocess.run(["sh", "bin/stop"], cwd=self.root, env=self.environ, check=False)
@@ -194,13 +195,22 @@ def free_port() -> int:
 
 
 @contextmanager
-def shop(folder: Path, pool: Pool, *, toml: str = TOML, app: bool = True, snapshot: bool = False) -> Iterator[Shop]:
-    """Release v1, then v2 with the bad migration, deployed; three orders and a row of the new table."""
+def shop(
+    folder: Path, pool: Pool, *, toml: str = TOML, app: bool = True, snapshot: bool = False, destroys: bool = False,
+    guarded: bool = False,
+) -> Iterator[Shop]:  # fmt: skip
+    """Release v1, then v2 with the bad migration, deployed; three orders and a row of the new table.
+
+    guarded: by `unmigrate deploy`. destroys: the migration also drops the column "note" of the orders, which two of them had, and a third could not have any more.
+    """
+    note = "  note String?\n}\n" if destroys else "}\n"
+    init, bad = INIT.replace(");", ', "note" TEXT);' if destroys else ");"), BAD + ('ALTER TABLE "Order" DROP COLUMN "note";\n' * destroys)
+    models = {**MODELS, "v1": MODELS["v1"].replace("}\n", note)}
     from tests.oracle.conftest import _url
 
     database = pool.create()
     url = _url(pool.conninfo(database))
-    root = write_project(folder / "shop", [("20240101000000_init", INIT)], SCHEMA + MODELS["v1"])
+    root = write_project(folder / "shop", [("20240101000000_init", init)], SCHEMA + models["v1"])
     with hook() as listening:
         made = Shop(root, url, free_port(), listening, folder / "state", pool.admin.info.dsn, database)
         (root / "bin").mkdir()
@@ -214,19 +224,25 @@ def shop(folder: Path, pool: Pool, *, toml: str = TOML, app: bool = True, snapsh
         made.git("commit", "-qm", "one")
         made.git("tag", "v1")
         (root / "prisma/migrations" / BAD_NAME).mkdir()
-        (root / "prisma/migrations" / BAD_NAME / "migration.sql").write_text(BAD)
-        (root / "prisma/schema.prisma").write_text(SCHEMA + MODELS["v2"])
+        (root / "prisma/migrations" / BAD_NAME / "migration.sql").write_text(bad)
+        (root / "prisma/schema.prisma").write_text(SCHEMA + models["v2"])
         made.git("add", "-A")
         made.git("commit", "-qm", "two")
         made.git("tag", "v2")
         with pool.connect(database) as connection:
-            deploy(connection, [("20240101000000_init", INIT)])
+            deploy(connection, [("20240101000000_init", init)])
             connection.execute("insert into \"Order\" (item) values ('a'), ('b')")
+            if destroys:
+                connection.execute("update \"Order\" set note = 'note of ' || item")
         if snapshot:
             wait_for(lambda: pool.admin.execute(f'CREATE DATABASE "{database}_snap" TEMPLATE "{database}"'))
+        if guarded:
+            said = made.unmigrate("deploy", "--yes")
+            assert said.exit_code == 0, said.text
         with pool.connect(database) as connection:
-            connection.execute(BAD)
-            record(connection, BAD_NAME, BAD)
+            if not guarded:
+                connection.execute(bad)
+                record(connection, BAD_NAME, bad)
             connection.execute("insert into \"Order\" (item, discount) values ('c', 5)")
         if app:
             made.deploy_app("v2")

@@ -135,6 +135,10 @@ def test_missing_rights_stop_before_harm(town: Town) -> None:
     assert "nothing was changed" in text
     assert [c for c in town.state.calls if c[0] == "PATCH"] == []
     assert town.replicas() == (3, 2)
+    town.state.expired = True
+    status, text = town.begin()
+    assert (status, "401" in text, "check the credentials of the kubeconfig" in text) == (4, True, True), text
+    assert town.replicas() == (3, 2)
 
 
 def test_an_unreachable_cluster_stops_before_harm(town: Town) -> None:

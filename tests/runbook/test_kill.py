@@ -126,6 +126,18 @@ def test_abort_after_the_switch_refuses_with_the_way_out_and_undoes_nothing(made
     assert made.unmigrate("resume").exit_code == 0
 
 
+def test_abort_between_the_switch_and_its_last_steps_says_what_stands(made: Shop) -> None:
+    """Steps after the switch are left (an index to build): it is rolled back all the same."""
+    start(made, "reverse: committed")
+    with made.connect() as connection:
+        connection.execute("update unmigrate.operation set state = 'switched', finished_at = null")
+    said = made.unmigrate("abort", "--yes")
+    assert said.exit_code == 3, said.text
+    assert "is rolled back already" in said.text
+    assert lines(made, "maintenance.log") == ["on"]
+    assert made.unmigrate("resume").exit_code == 0
+
+
 @pytest.mark.parametrize("at", ["maintenance-on.undo begins", "maintenance-off: database", "announce-begin.undo done", "flags.undo begins"])
 def test_an_abort_that_is_killed_goes_on(made: Shop, at: str) -> None:
     start(made, "reverse.prepare done")
@@ -143,15 +155,15 @@ def test_two_at_once(made: Shop) -> None:
     import subprocess
     import sys
 
-    (made.root / "unmigrate.toml").write_text(TOML.replace('off_command = "echo off', 'off_command = "sleep 4; echo off'))
+    waits = "touch begun; until [ -e asked ]; do sleep 0.1; done; echo off"
+    (made.root / "unmigrate.toml").write_text(TOML.replace('off_command = "echo off', f'off_command = "{waits}'))
     line = [sys.executable, "-m", "unmigrate", "run", "rollback", "--yes", "--maintenance", "--accept-loss"]
     with subprocess.Popen(line, cwd=made.root, env=made.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as first:
         from tests.runbook.shop import wait_for
 
-        wait_for(lambda: (made.state / "state.sqlite").stat(), 30)
+        wait_for(lambda: (made.root / "begun").stat(), 60)
         said = made.unmigrate("resume")
-        while said.exit_code == 2 and first.poll() is None:  # not begun yet
-            said = made.unmigrate("resume")
+        (made.root / "asked").touch()
         assert said.exit_code == 3, said.text
         assert "another" in said.text
         first.communicate()
@@ -169,3 +181,17 @@ def test_a_bug_in_the_flow_is_told_and_survived(made: Shop, way: str) -> None:
     assert said.exit_code == 0, said.text
     assert len(made.told()) == 2
     assert made.ledger() == (["20240101000000_init"] if way == "resume" else ["20240101000000_init", BAD_NAME])
+
+
+def test_a_disk_that_is_full_stops_it_and_resume_goes_on(made: Shop) -> None:
+    """The file with the state cannot grow any more, from the moment that maintenance is on."""
+    full = 'on = "prlimit --pid $PPID --fsize=4096; echo on'
+    (made.root / "unmigrate.toml").write_text(TOML.replace('on = "echo on', full))
+    said = made.unmigrate("run", "rollback", "--yes", "--maintenance", "--accept-loss", kill="never")
+    assert (said.exit_code, "state cannot be written" in said.text, "make room" in said.text) == (6, True, True), said.text
+    assert made.ledger()[-1] == BAD_NAME
+    (made.root / "unmigrate.toml").write_text(TOML)
+    said = made.unmigrate("resume")
+    assert said.exit_code == 0, said.text
+    assert made.ledger() == ["20240101000000_init"]
+    assert lines(made, "maintenance.log")[-1] == "off"

@@ -264,3 +264,31 @@ def test_pods_that_do_not_go_end_with_the_time(here: Here) -> None:
     here.scene.pause = lambda seconds: (_ for _ in ()).throw(EnvironmentProblem("too long", code="timeout"))
     with pytest.raises(EnvironmentProblem, match="too long"):
         here.cluster.scale_down(prepared, here.scene)
+
+
+def test_pods_that_are_terminating_are_waited_for(here: Here) -> None:
+    """Replicas do not count them, and they may write until they end."""
+    state = stand_in(here)
+    settle()
+    prepared = here.cluster.scaling(here.scaling("deployment/api"))
+    state.grace = 8
+    here.cluster.scale_down(prepared, here.scene)
+    assert state.pods("app=api") == []
+    assert len(state.pods("app=worker")) == 2
+
+
+def test_where_pods_may_not_be_listed_it_is_said(here: Here) -> None:
+    state = stand_in(here)
+    settle()
+    state.denied.add(("get", "pods"))
+    said = here.cluster.scale_down(here.cluster.scaling(here.scaling("deployment/api")), here.scene)
+    assert "was not seen here" in " ".join(said)
+
+
+def test_a_rollout_is_over_when_no_pod_of_the_old_template_is_left(here: Here) -> None:
+    state = stand_in(here)
+    settle()
+    state.surge = 8
+    config = app.Kubernetes(("deployment/api",), namespace=here.namespace, image="registry.k8s.io/pause:{tag}")
+    here.cluster.roll_back(config, here.cluster.versions(config), "3.9", here.scene)
+    assert len(state.pods("app=api")) == 3

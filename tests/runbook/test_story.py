@@ -1,5 +1,6 @@
 """The whole story with real parts: releases in git, the app as a process, a database, a webhook."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,27 @@ def test_without_being_asked_there_is_no_maintenance(made: Shop) -> None:
     assert said.exit_code == 0, said.text
     assert not (made.root / "maintenance.log").exists()
     assert made.ask("/version") == {"version": "v1"}
+
+
+def test_asked_for_again_it_does_not_go_on_with_the_migration_before(made: Shop) -> None:
+    assert made.unmigrate("run", "rollback", "--yes", "--accept-loss").exit_code == 0
+    for way in ("reverse", "restore"):
+        said = made.unmigrate("run", "rollback", "--way", way, "--yes", "--accept-loss", "--approve", "gate")
+        assert said.exit_code == 3, said.text
+        assert "next would be 20240101000000_init" in said.text
+    assert made.ledger() == ["20240101000000_init"]
+
+
+def test_a_dry_run_names_the_losses_and_the_consent_that_is_needed(made: Shop) -> None:
+    said = made.unmigrate("run", "rollback", "--dry-run")
+    assert said.exit_code == 3, said.text
+    assert "[inside-checks]" in said.text, "the whole runbook is shown all the same"
+    for word in ("Lost (needs --accept-loss", 'public."Order".discount (3 rows)', "what to do: add --accept-loss"):
+        assert word in said.text, said.text
+    said = made.unmigrate("run", "rollback", "--dry-run", "--accept-loss", "--json")
+    found = json.loads(said.text)
+    assert said.exit_code == 0, said.text
+    assert (found["consents"], [(x["object"], x["rows"]) for x in found["losses"]]) == (True, [('public."Order".discount', 3)])
 
 
 def test_loss_is_not_accepted_by_yes(made: Shop) -> None:

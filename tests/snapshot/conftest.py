@@ -7,8 +7,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from tests.snapshot.amazon import amazon, moto
+from tests.snapshot.archived import backrest
 from tests.snapshot.kit import SECRET
 from unmigrate.scratch.pool import Pool
+
+__all__ = ["amazon", "backrest", "moto"]
 
 
 def url_of(pool: Pool, database: str, user: str | None = None, schema: str = "public") -> str:

@@ -64,7 +64,7 @@ def test_the_way_back_by_a_snapshot(kit: Kit, do: Do, project: Path) -> None:
     status, printed = do("restore", "--before", "2_bad", "--to", name, "--url-file", str(project / "url"))
     assert status == 0, printed
     assert first["id"] in printed
-    assert "public.User: 1 rows fewer" in printed
+    assert "public.User: 1 row fewer" in printed
     assert (project / "url").stat().st_mode & 0o777 == 0o600
     with psycopg.connect(parse_url((project / "url").read_text()).conninfo) as new:
         assert new.execute('select count(note) from "User"').fetchone() == (3,)
@@ -90,6 +90,19 @@ def test_what_is_from_after_is_refused(kit: Kit, do: Do) -> None:
     assert status == 2
     status, printed = do("restore", late["id"], "--to", parse_url(kit.url).database)
     assert (status, "already" in printed) == (3, True)
+
+
+def test_what_was_made_while_it_was_applied_is_not_from_before_it_was_applied_again(kit: Kit, do: Do) -> None:
+    """The ledger forgets what was rolled back and deployed again; the vault does not."""
+    kit.deploy_bad()
+    between = made(do)
+    status, printed = do("rollback", "--yes", "--accept-loss", "--scratch", "embedded")
+    assert status == 0, printed
+    kit.deploy_bad()
+    status, printed = do("restore", "--before", "2_bad", "--to", "x")
+    assert (status, "taken while 2_bad was applied" in printed) == (3, True), printed
+    status, printed = do("restore", between["id"], "--before", "2_bad", "--to", "x")
+    assert status == 3, printed
 
 
 def test_a_restore_point_keeps_its_snapshot(kit: Kit, do: Do) -> None:

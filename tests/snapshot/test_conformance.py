@@ -1,15 +1,18 @@
 """What every provider of snapshots must do. A provider that cannot be run here is skipped visibly."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.snapshot.amazon import rds
+from tests.snapshot.commands import commands
 from tests.snapshot.kit import SECRET, Kit, quiet
 from unmigrate.config.snapshot import PgDump as PgDumpConfig
 from unmigrate.config.snapshot import Template as TemplateConfig
 from unmigrate.errors import RefusedError, UnmigrateError
+from unmigrate.snapshot.command import Command
 from unmigrate.snapshot.find import judged, last_before, moments
 from unmigrate.snapshot.pg_dump import PgDump
 from unmigrate.snapshot.provider import At, Provider
@@ -17,11 +20,23 @@ from unmigrate.snapshot.template import Template
 from unmigrate.snapshot.verify import look
 
 
-@pytest.fixture(params=["pg_dump", "template"])
+@pytest.fixture(params=["pg_dump", "template", "command", "rds", "rds-cluster", "rds-clone", "pgbackrest"])
 def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kit]:
+    if request.param == "pgbackrest":
+        made = request.getfixturevalue("backrest").kit()
+        made.begin()
+        yield made
+        return
     url = request.getfixturevalue("fresh_url")
-    provider: Provider = PgDump(PgDumpConfig(), url, tmp_path) if request.param == "pg_dump" else Template(TemplateConfig(), url)
-    made = Kit(provider, url)
+    makers: dict[str, Callable[[], Provider]] = {
+        "pg_dump": lambda: PgDump(PgDumpConfig(), url, tmp_path),
+        "template": lambda: Template(TemplateConfig(), url),
+        "command": lambda: Command(commands(), url, tmp_path),
+        "rds": lambda: rds(request.getfixturevalue("amazon"), url),
+        "rds-cluster": lambda: rds(request.getfixturevalue("amazon"), url, cluster="shop-aurora"),
+        "rds-clone": lambda: rds(request.getfixturevalue("amazon"), url, cluster="shop-aurora", clones=True),
+    }
+    made = Kit(makers[request.param](), url, connects=not request.param.startswith("rds"))
     made.begin()
     yield made
 
@@ -69,15 +84,16 @@ def test_one_taken_in_flight_never_qualifies(kit: Kit) -> None:
 
 
 def test_a_protected_one_is_not_dropped(kit: Kit) -> None:
+    other = kit.provider.create("other", quiet)  # the last one of all is not dropped everywhere
     made = kit.provider.create("kept", quiet)
     assert kit.provider.protect(made.id, True).protected
     with pytest.raises(RefusedError) as refused:
         kit.provider.drop(made.id)
     assert refused.value.code == "protected"
-    assert [s.protected for s in kit.provider.snapshots()] == [True]
+    assert [s.protected for s in kit.provider.snapshots()] == [False, True]
     kit.provider.protect(made.id, False)
     kit.provider.drop(made.id)
-    assert kit.provider.snapshots() == ()
+    assert kit.provider.snapshots() == (other,)
     with pytest.raises(UnmigrateError) as unknown:
         kit.provider.drop(made.id)
     assert unknown.value.code == "no-snapshot"

@@ -1,6 +1,6 @@
 """[[flags]]: feature flags that a run switches off first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from unmigrate.config.http import Request
@@ -21,3 +21,9 @@ class Flag:
     def problems(self) -> Iterator[tuple[str, str, str]]:
         if self.off is None and self.off_command is None:
             yield "name", f"nothing switches the flag {self.name} off", "give off (a request) or off_command"
+
+
+def gating(flags: Iterable[Flag], names: Iterable[str]) -> tuple[Flag, ...]:
+    """The flags that concern these migrations: those that name one, and those that name none."""
+    listed = list(names)
+    return tuple(f for f in flags if not f.migrations or any(n == m or n.endswith(f"_{m}") for m in f.migrations for n in listed))

@@ -16,6 +16,8 @@ from unmigrate.config.park import Park
 from unmigrate.config.policy import Policy
 from unmigrate.config.reading import Reader
 from unmigrate.config.run import Announce, Run
+from unmigrate.config.sample import Sample
+from unmigrate.config.scratch import Scratch
 from unmigrate.config.snapshot import Snapshot
 from unmigrate.errors import UsageError
 
@@ -37,6 +39,8 @@ class Config:
     checks: Checks = field(default_factory=Checks)
     announce: Announce = field(default_factory=Announce)
     flags: tuple[Flag, ...] = ()
+    sample: Sample = field(default_factory=Sample)
+    scratch: Scratch = field(default_factory=Scratch)
     file: Path | None = field(default=None, metadata={"key": False})
 
 

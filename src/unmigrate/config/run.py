@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 class Run:
     """state_env: the environment variable with the PostgreSQL URL where runs are kept, so that a colleague can go on with one; without it
     they are kept in a SQLite file of this machine. approve: steps that wait for a person; report: folder for reports;
+    snapshot: one is made for protection, by [snapshot], before anything is undone;
     timeout: seconds per step, but for those named in `timeouts`."""
 
     state_env: str | None = None
     approve: tuple[str, ...] = ()
     report: str = "unmigrate-reports"
+    snapshot: bool = False
     timeout: float = 600.0
     timeouts: dict[str, float] = field(default_factory=dict)
 

@@ -34,7 +34,7 @@ class Template:
 @dataclass(frozen=True, slots=True)
 class Rds:
     """instance: the DB instance identifier, or cluster: the DB cluster identifier of Aurora (or Multi-AZ). instance_class: of what is
-    restored, if not the source's; wait (seconds): how long
+    restored, if not the source's; clones: of Aurora, snapshots are clones (copy-on-write), not cluster snapshots; wait (seconds): how long
     to wait for AWS; poll (seconds): how often to ask."""
 
     instance: str | None = None
@@ -42,34 +42,52 @@ class Rds:
     region: str | None = None
     endpoint_url: str | None = None
     instance_class: str | None = None
+    clones: bool = False
     wait: float = 7200.0
     poll: float = 15.0
 
     def problems(self) -> Iterator[tuple[str, str, str]]:
         if (self.instance is None) == (self.cluster is None):
             yield "instance", "one of instance and cluster is to be given", "write snapshot.rds.instance or snapshot.rds.cluster"
+        if self.clones and self.cluster is None:
+            yield "clones", "only clusters of Aurora have clones", "write snapshot.rds.cluster, or take clones out"
 
 
 @dataclass(frozen=True, slots=True)
 class PgBackRest:
-    """Runs where the repository can be reached, as its user. stanza: its name; config: pgbackrest.conf, if not where it is looked for;
-    restore_root: a folder in which restored instances get one folder each; bin_dir: of the server's programs; port: of the first
-    restored instance, the next free one is taken."""
+    """Runs where the repository can be reached and where restored instances are to run. stanza: its name; restore_root: a folder in which
+    restored instances get one folder each; config: pgbackrest.conf, if not where pgbackrest looks for it; bin_dir: of the server's
+    programs; host: by which the app reaches this machine, if not as the source; port: of the first restored instance, the next free one
+    is taken; user: the system account that pgbackrest and restored instances run as (when we are root: postgres); settings: of restored
+    instances, as "shared_buffers=1GB"; wait (seconds): for each of pgbackrest's commands, and for recovery."""
 
     stanza: str
     restore_root: str
     config: str | None = None
     bin_dir: str | None = None
+    host: str | None = None
     port: int = 5500
     user: str | None = None
     backup_type: Literal["full", "diff", "incr"] = "incr"
+    settings: tuple[str, ...] = ()
     wait: float = 7200.0
+
+    def problems(self) -> Iterator[tuple[str, str, str]]:
+        if not 1024 <= self.port <= 65000:
+            yield "port", f"port is {self.port}", "give a number from 1024 to 65000"
+        if not self.restore_root.startswith("/"):
+            yield "restore_root", f"restore_root is {self.restore_root}", "give a whole path, as /var/lib/postgresql/restored"
+        for each in self.settings:
+            name, sign, _ = each.partition("=")
+            if not sign or not name.strip().replace("_", "").replace(".", "").isalnum():
+                yield "settings", f"{each} is no setting", 'write it as "shared_buffers=1GB"'
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """Shell commands. Each prints one line of JSON (docs/snapshots.md), and sees UNMIGRATE_SNAPSHOT, UNMIGRATE_LABEL, UNMIGRATE_TO,
-    UNMIGRATE_LSN and UNMIGRATE_TIME where they have a meaning, and DATABASE_URL. points: what `restore` takes besides snapshots."""
+    UNMIGRATE_PROTECT, UNMIGRATE_LSN and UNMIGRATE_TIME where they have a meaning, and DATABASE_URL. points: what `restore` takes besides
+    snapshots; wait (seconds): for each."""
 
     list: str
     create: str

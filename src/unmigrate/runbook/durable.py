@@ -7,10 +7,12 @@ knows DBOS. docs/decisions says why it is used, and around which of its gaps thi
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from unmigrate.errors import EnvironmentProblem, PartialError
@@ -20,7 +22,10 @@ Durable = Callable[[str, Callable[[], Json]], Json]
 Play = Callable[[Spec, list[Record], Direction, Durable], Result]
 _PREFIX = "unmigrate."
 _BROKEN = "__broken__"
+_POLL = 0.05  # seconds; DBOS's own second is felt in every command, as its threads are waited for at the end
+_RECORDED = 5.0  # seconds after its end within which a session is recorded as ended
 _play: Play | None = None
+_over = Event()
 _workflow: Any = None
 
 
@@ -109,8 +114,9 @@ class Store:
             given = {"spec": spec.to_json(), "direction": direction, "records": [r.to_json() for r in before]}
             with dbos.SetWorkflowID(_id(spec.run, number)):
                 handle = dbos.DBOS.start_workflow(_registered(), given)  # the same id again is the same workflow
+            _await(handle, spec.run)
             try:
-                return Result.from_json(handle.get_result())
+                return Result.from_json(handle.get_result(polling_interval_sec=_POLL))
             except Exception as error:  # steps record what goes wrong; this is the flow itself
                 message = f"run {spec.run} broke: {error}"
                 raise PartialError(message, code="bug", remedy=f"report it; unmigrate resume {spec.run} goes on") from error
@@ -128,12 +134,14 @@ def _launched(url: str, name: str, play: Play) -> Iterator[Any]:
     import dbos
 
     _play = play
+    _over.clear()
     _registered()
     with _told():
         dbos.DBOS(
             config={
                 "name": "unmigrate", "system_database_url": url, "application_version": name, "executor_id": name,
                 "log_level": "CRITICAL", "serializer": _serializer(), "use_listen_notify": False,
+                "notification_listener_polling_interval_sec": _POLL,
             }
         )  # fmt: skip
         dbos.DBOS.launch()
@@ -154,10 +162,25 @@ def _registered() -> Any:
         def session(given: Json) -> Json:
             assert _play is not None
             records = [Record.from_json(r) for r in given["records"]]
-            return _play(Spec.from_json(given["spec"]), records, given["direction"], _step).to_json()
+            try:
+                return _play(Spec.from_json(given["spec"]), records, given["direction"], _step).to_json()
+            finally:
+                _over.set()
 
         _workflow = session
     return _workflow
+
+
+def _await(handle: Any, run: str) -> None:
+    """Until the session's end is recorded. Raises PartialError where that cannot be: DBOS itself would wait for ever."""
+    since = 0.0
+    while handle.get_status().status in ("PENDING", "ENQUEUED"):
+        since = since or (time.monotonic() if _over.is_set() else 0.0)
+        if since and time.monotonic() - since > _RECORDED:
+            message = f"run {run} stopped, as its state cannot be written: is the disk full?"
+            remedy = f"make room where runs are kept ($UNMIGRATE_STATE, or run.state_env); then unmigrate resume {run} goes on"
+            raise PartialError(message, code="state", remedy=remedy)
+        time.sleep(_POLL)
 
 
 def _step(name: str, work: Callable[[], Json]) -> Json:
@@ -199,6 +222,9 @@ def _told() -> Iterator[None]:
         text = " ".join(str(getattr(error, "orig", None) or type(error).__name__).split())[:300]
         if "no such table" in text or "UndefinedTable" in text or "does not exist" in text:
             raise EnvironmentProblem("no run was ever begun here", code="no-run", remedy="unmigrate run rollback NAME") from None
-        raise EnvironmentProblem(
-            f"the state of runs cannot be read or written: {text}", code="state", remedy="check its database"
-        ) from None
+        remedy = (
+            "make room for it"
+            if "disk is full" in text or "No space" in text
+            else "check where it is kept ($UNMIGRATE_STATE, run.state_env)"
+        )
+        raise EnvironmentProblem(f"the state of runs cannot be read or written: {text}", code="state", remedy=remedy) from None

@@ -19,7 +19,9 @@ class Spec:
     """What a run was asked to do; without secrets, JSON round-trip. Fixed when it begins.
 
     migrations: newest first; display: the database's URL without password; plans: of the reverse way, as plan JSON, in their order;
-    snapshot: of the restore way, as its provider names it; tag: the app version to go back to; flags: where the project is.
+    snapshot: of the restore way, as its provider names it; refill: of the reverse way, what is brought back: {at, name: of the snapshot;
+    objects; destroyed: those among them that a rollback leaves empty; texts: of the migrations, or why they are not at hand; notes: what
+    the snapshot cannot know}; tag: the app version to go back to; flags: where the project is.
     """
 
     run: str
@@ -40,6 +42,7 @@ class Spec:
     flags: Json = field(default_factory=dict)
     actor: str = ""
     began: str = ""
+    refill: Json | None = None
 
     def to_json(self) -> Json:
         return asdict(self)

@@ -4,7 +4,8 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from unmigrate.runbook.model import Record, Spec
+from unmigrate.runbook.model import Json, Record, Spec
+from unmigrate.words import amount
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}"
@@ -57,13 +58,17 @@ def downtime(tale: Iterable[Record]) -> str:
 
 def lost(spec: Spec, tale: Iterable[Record]) -> str:
     """What the way back lost, as its plan named it; the vault keeps a copy of what the reverse way took."""
-    undone = [r for r in tale if r.step == spec.way and r.phase == "apply" and r.ok]
-    if not undone:
+    last = {r.step: r for r in tale if r.step in (spec.way, "refill") and r.phase == "apply" and r.ok}
+    if spec.way not in last:
         return "nothing was undone"
-    losses = [x for x in undone[-1].data.get("losses", ()) if x.get("rows") != 0]
+    losses = [x for r in last.values() for x in r.data.get("losses", ()) if x.get("rows") != 0]
     if not losses:
         return "nothing"
-    return ", ".join(f"{x['object']} ({x['rows']} rows)" if x.get("rows") is not None else str(x["object"]) for x in losses)
+    return ", ".join(f"{x['object']}{f' ({what})' if (what := _amount(x)) else ''}" for x in losses)
+
+
+def _amount(loss: Json) -> str:
+    return amount(loss["rows"], "row") if loss.get("rows") is not None else str(loss.get("why") or "")
 
 
 def follow_ups(tale: Iterable[Record]) -> list[str]:

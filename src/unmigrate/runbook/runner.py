@@ -15,11 +15,13 @@ import psycopg
 
 from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, RefusedError, UnmigrateError
 from unmigrate.runbook import flow
+from unmigrate.runbook.adapters.command import masked
 from unmigrate.runbook.durable import Durable, Session, Store
 from unmigrate.runbook.model import Direction, Json, Phase, Record, Result, Spec, Step
 from unmigrate.runbook.scene import APPLICATION, Scene
 from unmigrate.runbook.steps import steps_of
 
+_WORDS = ("said", "text", "follow_up", "checks", "checks_before")  # of a record's data; the rest is what steps come back to
 FENCE = 72707371  # beside Prisma's 72707369
 _SETTLED = ("refused", "done", "aborted")
 Ask = Callable[[Step, list[str]], bool]
@@ -130,7 +132,7 @@ def _perform(scene: Scene, fence: Fence, ask: Ask, step: Step, phase: Phase) -> 
         except EnvironmentProblem as problem:
             error = _error(problem)
             if number < tries and time.monotonic() < scene.deadline:
-                scene.say(f"{step.title}: {problem}; trying again")
+                scene.say(masked(f"{step.title}: {problem}; trying again", scene.secrets()))
                 time.sleep(min(2.0 ** (number - 1), 10.0))
                 continue
         except UnmigrateError as problem:
@@ -141,9 +143,25 @@ def _perform(scene: Scene, fence: Fence, ask: Ask, step: Step, phase: Phase) -> 
             bug = FailedError(f"{type(problem).__name__}: {problem}", code="bug", remedy="report it; unmigrate resume tries again")
             error = {**_error(bug), "traceback": traceback.format_exc(limit=-6)}
         break
-    record = Record(step.name, phase, error is None, at, round(time.monotonic() - began, 3), data, error, tuple(shown), number)
+    seconds = round(time.monotonic() - began, 3)
+    record = _hushed(scene, Record(step.name, phase, error is None, at, seconds, data, error, tuple(shown), number))
     _tell(scene, step, record)
     return record
+
+
+def _hushed(scene: Scene, record: Record) -> Record:
+    """Whatever a step, a server or a command put into words for people: no secret of this run is in it, nor in the state."""
+    secrets = scene.secrets()
+
+    def hush(value: Any) -> Any:
+        if isinstance(value, str):
+            return masked(value, secrets)
+        if isinstance(value, dict):
+            return {k: hush(v) for k, v in value.items()}
+        return [hush(v) for v in value] if isinstance(value, list | tuple) else value
+
+    words = {k: hush(v) for k, v in record.data.items() if k in _WORDS}
+    return replace(record, data={**record.data, **words}, error=hush(record.error), shown=tuple(hush(record.shown)))
 
 
 def _shown(scene: Scene, step: Step, phase: Phase) -> list[str]:
@@ -194,9 +212,17 @@ def ended(result: Result, spec: Spec) -> UnmigrateError | None:
     if result.reason == "approval":
         remedy = f"unmigrate resume {spec.run} --approve {result.at}, or unmigrate abort {spec.run}"
         return PartialError(f"run {spec.run} waits: {result.at} is to be approved", code="approval", remedy=remedy)
-    way = f"put it right and go on with unmigrate resume {spec.run}, or go back with unmigrate abort {spec.run}"
-    remedy = f"{error['remedy']}; then {way}" if error["remedy"] else way
+    remedy = _ways_on(error, spec.run)
     return PartialError(f"run {spec.run} stopped at {result.at}: {error['message']}", code=error["code"], remedy=remedy)
+
+
+def _ways_on(error: Json, run: str) -> str:
+    """What to do about a run that stopped: what puts it right, how it goes on, how it goes back; each said once."""
+    if error["code"] == "loss":  # nothing is to be put right: it is a decision
+        consent = f"unmigrate resume {run} --accept-loss consents and goes on (unmigrate carry-over can bring over what a snapshot lacks)"
+        return f"{consent}; unmigrate abort {run} goes back"
+    right = error["remedy"] or "put it right"
+    return f"{right}; then unmigrate resume {run} goes on; or unmigrate abort {run} goes back"
 
 
 def with_url(spec: Spec, display: str) -> Spec:

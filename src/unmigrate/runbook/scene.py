@@ -14,10 +14,13 @@ from unmigrate.config import Config
 from unmigrate.errors import EnvironmentProblem
 from unmigrate.prisma.url import DatabaseUrl, connect, parse_url
 from unmigrate.runbook import flow
+from unmigrate.runbook.adapters import command
 from unmigrate.runbook.model import Json, Record, Spec
 from unmigrate.runbook.store import Keep
+from unmigrate.snapshot.urls import secrets_of
 
 APPLICATION = "unmigrate run"
+_SHORT = 4  # what is shorter is no secret, and would take every other word away
 _DIFFERENT = "the database URL found now is of {0}, the run is about {1}"
 
 
@@ -35,6 +38,16 @@ class Scene:
     tale: Sequence[Record] = ()
     deadline: float = field(default=float("inf"))
     allow: frozenset[str] = frozenset()
+
+    @property
+    def consents(self) -> bool:
+        """Whether a person accepts loss: when the run began, or for this session."""
+        return self.spec.accept_loss or "loss" in self.allow
+
+    @property
+    def returning(self) -> frozenset[str]:
+        """Objects that a refill brings back after the rollback: they are not lost."""
+        return frozenset((self.spec.refill or {}).get("destroyed", ()))
 
     @property
     def root(self) -> Path:
@@ -60,6 +73,30 @@ class Scene:
     def connect(self, text: str | None = None) -> psycopg.Connection[Any]:
         """A connection to the source (or to `text`) that may write although maintenance says read-only."""
         return connect_writable(parse_url(text) if text else self.source())
+
+    def secrets(self) -> tuple[str, ...]:
+        """Texts that nobody is shown: connection strings, whole and their passwords, and the webhook."""
+        webhook = self.environ.get(self.config.announce.webhook_env or "", "")
+        urls = [text for text in (*self.keep.values(), webhook) if "://" in text]
+        passwords = {secret for text in urls for secret in secrets_of(text) if len(secret) >= _SHORT}
+        return (*sorted(urls, key=len, reverse=True), *sorted(passwords, key=len, reverse=True))
+
+    def shell(
+        self, text: str, extra: Mapping[str, str] | None = None, *, given: str | None = None, hush: bool = False, cwd: Path | None = None
+    ) -> str:
+        """Run a command of the configuration within the time that is left; what it prints, without secrets unless it is hushed.
+
+        It sees `extra` and UNMIGRATE_RUN in its environment. Raises as `command.run`.
+        """
+        return command.run(
+            text, cwd=cwd or self.root, environ=self.environ, seconds=self.left(), given=given, hush=hush,
+            extra={"UNMIGRATE_RUN": self.spec.run, **(extra or {})}, secrets=() if hush else self.secrets(),
+        )  # fmt: skip
+
+    def shell_line(self, text: str, extra: Mapping[str, str]) -> str:
+        """As `shell`; one line of evidence."""
+        said = command.tail(self.shell(text, extra), self.secrets())
+        return f"`{text}` ended with 0{f': {said}' if said else ''}"
 
     def prepared(self, step: str) -> Json:
         return flow.prepared(step, self.tale)

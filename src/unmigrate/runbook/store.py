@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,14 +47,24 @@ class Keep:
     def get(self, name: str) -> str | None:
         return self._read().get(name)
 
+    def values(self) -> tuple[str, ...]:
+        return tuple(self._read().values())
+
     def put(self, name: str, value: str) -> None:
-        values = {**self._read(), name: value}
+        self._write({**self._read(), name: value})
+
+    def _write(self, values: dict[str, str]) -> None:
         temporary = self._file.with_suffix(".new")
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             json.dump(values, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._file)
+
+    def reduce(self, names: Collection[str]) -> None:
+        """Forget all but these."""
+        values = {name: value for name, value in self._read().items() if name in names}
+        self._write(values)
 
     def forget(self) -> None:
         """Take the private values away: the run is over."""

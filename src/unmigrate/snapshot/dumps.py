@@ -43,7 +43,7 @@ def snapshots(root: Path, database: str) -> tuple[Snapshot, ...]:
 
 
 def _snapshot(name: str, manifest: dict[str, Any]) -> Snapshot:
-    detail: dict[str, Any] = {key: manifest[key] for key in ("server", "version", "seconds") if key in manifest}
+    detail: dict[str, Any] = {key: manifest[key] for key in ("server", "version", "seconds", "counters", "restored_in") if key in manifest}
     created = datetime.fromisoformat(manifest["created_at"])
     return Snapshot(name, "pg_dump", created, manifest["lsn"], manifest["size"], bool(manifest.get("protected")), detail)
 

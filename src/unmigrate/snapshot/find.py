@@ -21,12 +21,14 @@ from unmigrate.snapshot.provider import Snapshot
 @dataclass(frozen=True, slots=True)
 class Moments:
     """When a migration was applied. began: of the attempt that counts; flights: (from, to) of all attempts, to None while one is not
-    finished; lsn: of the log right before it, None where no guarded deploy recorded it."""
+    finished; lsn: of the log right before it, None where no guarded deploy recorded it; stood: (from, to) of when it was applied before,
+    and rolled back."""
 
     migration: str
     began: datetime
     flights: tuple[tuple[datetime, datetime | None], ...]
     lsn: str | None = None
+    stood: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def moments(connection: psycopg.Connection[Any], schema: str, migration: str) ->
     live = [r for r in rows if r.rolled_back_at is None] or rows
     flights = tuple((r.started_at, _end(r)) for r in rows)
     points = [p for p in restore_points.read(connection) if migration in p.migrations]
-    return Moments(migration, min(r.started_at for r in live), flights, points[-1].lsn if points else None)
+    return Moments(migration, min(r.started_at for r in live), flights, points[-1].lsn if points else None, _stood(connection, migration))
 
 
 def _end(row: LedgerRow) -> datetime | None:
@@ -72,12 +74,27 @@ def _archived(connection: psycopg.Connection[Any], migration: str) -> list[Ledge
     return [r for r in found if r.started_at == newest or r.rolled_back_at is not None]
 
 
+def _stood(connection: psycopg.Connection[Any], migration: str) -> tuple[tuple[datetime, datetime], ...]:
+    """From when to when it was applied before rollbacks of ours took it out: deployed again, the ledger tells nothing of it."""
+    if vault.version(connection) is None:
+        return ()
+    rows = connection.execute(
+        "select row ->> 'started_at', archived_at from unmigrate.ledger_row where row ->> 'migration_name' = %s order by archived_at",
+        [migration],
+        binary=True,
+    ).fetchall()
+    return tuple((datetime.fromisoformat(began), ended) for began, ended in rows)
+
+
 def judge(snapshot: Snapshot, of: Moments) -> str:
     """Why a snapshot is not from before the migration; "" when it is."""
     at = snapshot.created_at
     for began, ended in of.flights:
         if began <= at and (ended is None or at <= ended):
             return f"taken while {of.migration} was in flight: it may be half applied there"
+    for began, ended in of.stood:
+        if began <= at <= ended:
+            return f"taken while {of.migration} was applied ({began:%Y-%m-%d %H:%M:%S %Z}), before it was rolled back and applied again"
     if at >= of.began:
         return f"taken after {of.migration} began ({of.began:%Y-%m-%d %H:%M:%S %Z})"
     if of.lsn and snapshot.lsn and _lsn(snapshot.lsn) > _lsn(of.lsn):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unmigrate.config import Config
 from unmigrate.errors import UsageError
+from unmigrate.snapshot.command import Command
 from unmigrate.snapshot.pg_dump import PgDump
 from unmigrate.snapshot.provider import Provider
 from unmigrate.snapshot.template import Template
@@ -24,4 +25,14 @@ def open_provider(
         return PgDump(section.pg_dump, url, base, environ)
     if chosen == "template":
         return Template(replace(section.template, end_sessions=section.template.end_sessions or end_sessions), url)
+    if chosen == "command" and section.command is not None:
+        return Command(section.command, url, base, environ)
+    if chosen == "rds" and section.rds is not None:
+        from unmigrate.snapshot.rds import Rds
+
+        return Rds(section.rds, url)
+    if chosen == "pgbackrest" and section.pgbackrest is not None:
+        from unmigrate.snapshot.pgbackrest import PgBackRest
+
+        return PgBackRest(section.pgbackrest, url, environ)
     raise UsageError(f"{chosen} is not configured", code="no-provider", remedy=f"write [snapshot.{chosen}] into unmigrate.toml")

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from unmigrate.config.snapshot import PgDump as Config
 from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError
 from unmigrate.prisma.url import connect, parse_url
 from unmigrate.snapshot import databases, dumps, programs, urls
+from unmigrate.snapshot.choice import counters
 from unmigrate.snapshot.provider import At, Restored, Say, Snapshot
 
 _STATE = """
@@ -75,6 +77,7 @@ class PgDump:
         began = time.monotonic()
         with connect(self._url) as connection, databases.translated(f"while dumping {self._url.display}"):
             program = programs.find("pg_dump", self._config.bin_dir, connection.info.server_version // 10000)
+            counted = counters(connection)
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             manifest, exported = _state(connection)
             name = f"{self._url.database}-{datetime.fromisoformat(manifest['created_at']):%Y%m%dT%H%M%SZ}-{label}".replace("/", "_")
@@ -85,6 +88,7 @@ class PgDump:
                 programs.run(command, environ, what="pg_dump failed", hush=urls.secrets_of(self._text))
                 manifest["settings"] = databases.settings(connection, self._url.database)
                 manifest["grants"] = databases.grants(connection, self._url.database)
+                manifest["counters"] = counted
                 manifest["seconds"] = round(time.monotonic() - began, 2)
                 return dumps.complete(partial, {**manifest, "database": self._url.database, "server": self._url.display})
 
@@ -128,8 +132,11 @@ class PgDump:
                 say(f"pg_restore into {new.display}")
                 self._fill(connection, program, folder, manifest, to)
                 databases.finish(connection, to, mark, extra=databases.furnish_sql(to, manifest["settings"], manifest["grants"]))
-        text = urls.moved(self._text, database=to)
-        return Restored(to, text, new.display, fresh, round(time.monotonic() - began, 2))
+        text, seconds = urls.moved(self._text, database=to), round(time.monotonic() - began, 2)
+        if fresh:
+            with suppress(OSError):  # for the next estimate
+                dumps.write(folder, {**manifest, "restored_in": seconds})
+        return Restored(to, text, new.display, fresh, seconds)
 
     def _fill(self, connection: psycopg.Connection[Any], program: Path, folder: Path, manifest: dict[str, Any], to: str) -> None:
         unfinished = databases.unfinished_name(to)
@@ -188,7 +195,7 @@ def _state(connection: psycopg.Connection[Any]) -> tuple[dict[str, Any], str]:
     connection.execute("select 1")  # takes the snapshot
     provider = "datlocprovider::text" if version >= 150000 else "'c'"
     locale = "datlocale" if version >= 170000 else "daticulocale" if version >= 150000 else "null::text"
-    row = connection.execute(_STATE.format(provider=provider, locale=locale)).fetchone()
+    row = connection.execute(_STATE.format(provider=provider, locale=locale), binary=True).fetchone()
     assert row is not None
     at, lsn, exported, number, owner, encoding, collate, ctype, kind, icu = row
     made = {"owner": owner, "encoding": encoding, "collate": collate, "ctype": ctype, "provider": kind, "locale": icu}

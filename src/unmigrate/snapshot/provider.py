@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 class Snapshot:
     """id: as the provider names it. created_at: a moment not before the state it holds, by the clock of the database where it can be had
     (`find` compares it with the ledger's). lsn: likewise a position not before that state, None where it is not known. size: bytes.
-    protected: the provider itself keeps it from being dropped or pruned."""
+    protected: the provider itself keeps it from being dropped or pruned; detail: what providers tell besides, "note" for people."""
 
     id: str
     provider: str
@@ -31,7 +31,8 @@ class Snapshot:
     detail: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "created_at": self.created_at.isoformat()}
+        told = {name: value for name, value in self.detail.items() if name != "counters"}  # one per table
+        return {**asdict(self), "created_at": self.created_at.isoformat(), "detail": told}
 
 
 @dataclass(frozen=True, slots=True)

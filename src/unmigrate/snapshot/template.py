@@ -14,9 +14,11 @@ import psycopg
 from unmigrate.catalog.sqltext import ident
 from unmigrate.config.snapshot import Template as Config
 from unmigrate.errors import EnvironmentProblem, RefusedError, UsageError
-from unmigrate.prisma.url import parse_url
+from unmigrate.prisma.url import connect, parse_url
 from unmigrate.snapshot import databases, urls
+from unmigrate.snapshot.choice import counters
 from unmigrate.snapshot.provider import At, Restored, Say, Snapshot
+from unmigrate.words import amount
 
 _SESSIONS = """
 select array_agg(distinct concat(usename, ' (' || nullif(application_name, '') || ')')), count(*)
@@ -71,15 +73,16 @@ class Template:
         with databases.admin(self._text) as connection:
             name = _named(self._url.database, label)
             mark: dict[str, Any] = {"kind": "snapshot", "of": self._url.database}
+            counted = self._counted(connection)
             unfinished = databases.unfinished_name(f"snapshot of {self._url.database}")  # the same each time: what was left goes
             databases.drop(connection, unfinished)
             if not self._config.end_sessions:
                 _refuse_sessions(connection, self._url.database)
             say(f"copying {self._url.display} to {name}, which keeps new sessions waiting")
             self._copy(connection, self._url.database, unfinished, end=self._config.end_sessions)
-            row = connection.execute(_NOW).fetchone()
+            row = connection.execute(_NOW, binary=True).fetchone()
             assert row is not None
-            whole = {**mark, "created_at": row[0].astimezone(UTC).isoformat(), "lsn": row[1]}
+            whole = {**mark, "created_at": row[0].astimezone(UTC).isoformat(), "lsn": row[1], "counters": counted}
             whole |= {
                 "settings": databases.settings(connection, self._url.database),
                 "grants": databases.grants(connection, self._url.database),
@@ -87,6 +90,17 @@ class Template:
             closed = f"ALTER DATABASE {ident(name)} WITH ALLOW_CONNECTIONS false"
             databases.finish(connection, name, whole, extra=(closed,), unfinished=unfinished)
         return next(s for s in self.snapshots() if s.id == name)
+
+    def _counted(self, connection: psycopg.Connection[Any]) -> dict[str, Any]:
+        """The source's counters, asked by a session of ours that is gone afterwards."""
+        with connect(self._url) as source:
+            found, pid = counters(source), source.info.backend_pid
+        for _ in range(200):
+            row = connection.execute("select exists (select from pg_stat_activity where pid = %s)", [pid]).fetchone()
+            if row and not row[0]:
+                break
+            time.sleep(0.01)
+        return found
 
     def _copy(self, connection: psycopg.Connection[Any], source: str, copy: str, *, end: bool) -> None:
         """end: end sessions of the source while the server, which lets no new ones in by then, waits for them to go."""
@@ -169,7 +183,9 @@ class Template:
 
 
 def _snapshot(name: str, mark: dict[str, Any], template: bool, size: int | None) -> Snapshot:
-    return Snapshot(name, "template", datetime.fromisoformat(mark["created_at"]), mark.get("lsn"), size, template)
+    return Snapshot(
+        name, "template", datetime.fromisoformat(mark["created_at"]), mark.get("lsn"), size, template, {"counters": mark.get("counters")}
+    )
 
 
 def _named(database: str, label: str) -> str:
@@ -191,7 +207,8 @@ def _protect_sql(name: str, on: bool) -> str:
 def _refuse_sessions(connection: psycopg.Connection[Any], database: str) -> None:
     row = connection.execute(_SESSIONS, [database]).fetchone()
     if row and row[1]:
-        message = f"{row[1]} sessions are connected to {database} ({', '.join(row[0][:4])}), and PostgreSQL copies no database in use"
+        who = f"{amount(row[1], 'session is', 'sessions are')} connected to {database} ({', '.join(row[0][:4])})"
+        message = f"{who}, and PostgreSQL copies no database in use"
         remedy = "stop the app, or consent to ending sessions (--end-sessions), or make the snapshot with pg_dump, which needs no quiet"
         raise RefusedError(message, code="in-use", remedy=remedy)
 

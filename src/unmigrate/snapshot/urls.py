@@ -1,6 +1,6 @@
 """The source's URL, turned to another database or server: user, password and parameters stay."""
 
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from unmigrate.prisma.url import DatabaseUrl, parse_url
 
@@ -18,7 +18,24 @@ def moved(text: str, *, database: str | None = None, host: str | None = None, po
         netloc = f"{user}@{shown}:{port or 5432}" if user else f"{shown}:{port or 5432}"
     elif database is not None and any(k == "dbname" for k, _ in parse_qsl(query)):
         query = urlencode([(k, v) for k, v in parse_qsl(query, keep_blank_values=True) if k != "dbname"])
-    return urlunsplit((parts.scheme, netloc, path, query, ""))
+    return _joined(parts.scheme, netloc, path, query)
+
+
+def ported(text: str, *, port: int, host: str | None = None) -> str:
+    """The URL with another port, wherever it says its host; and with another host, if given."""
+    if host is not None:
+        return moved(text, host=host, port=port)
+    parts = urlsplit(text.strip())
+    user, at, place = parts.netloc.rpartition("@")
+    bare = place[: place.index("]") + 1] if place.startswith("[") else place.partition(":")[0]
+    pairs = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if k != "port"]
+    query = urlencode(pairs if bare else [*pairs, ("port", str(port))], quote_via=quote)
+    return _joined(parts.scheme, f"{user}{at}{bare}:{port}" if bare else f"{user}{at}", parts.path, query)
+
+
+def _joined(scheme: str, netloc: str, path: str, query: str) -> str:
+    """With its two slashes where there is no host, which libpq asks for."""
+    return f"{scheme}://{netloc}{path}{f'?{query}' if query else ''}"
 
 
 def secrets_of(text: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Looking at a restored database before anything is switched to it."""
 
+import secrets
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,9 +19,6 @@ select count(pg_get_indexdef(i.indexrelid)), (select count(pg_get_constraintdef(
   (select count(pg_get_viewdef(oid)) from pg_class where relkind in ('v', 'm')), (select count(pg_get_triggerdef(oid)) from pg_trigger)
 from pg_index i"""
 _BROKEN = "select array_agg(indexrelid::regclass::text) from pg_index where not indisvalid or not indisready"
-_IDENTITY = """
-select current_database()::text, pg_postmaster_start_time()::text, coalesce(inet_server_addr()::text, ''),
-  coalesce(inet_server_port(), current_setting('port')::int), current_setting('data_directory', true)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +42,32 @@ def look(
 
     old: the database that the app uses now, to compare with. Raises RefusedError, FailedError: do not switch to it.
     """
-    if old is not None and _identity(old) == _identity(restored):
-        raise RefusedError("this is the database that the app uses now", code="same-database", remedy="restore into a new one")
+    found = require_before(restored, old, migrations, schema)
+    require_readable(restored)
+    counts = _counts(restored)
+    return _compared(tuple(n for n, s in found.items() if s == "applied"), counts, old, migrations, schema)
+
+
+def require_before(
+    restored: psycopg.Connection[Any], old: psycopg.Connection[Any] | None, migrations: tuple[str, ...], schema: str
+) -> dict[str, str]:  # fmt: skip
+    """States by migration, of a database that is from before these. Raises RefusedError, FailedError for one that is not."""
+    if old is not None:
+        require_other(restored, old)
+    standby = restored.execute("select pg_is_in_recovery()").fetchone()
+    if standby and standby[0]:
+        raise FailedError("the restored database is a standby, which takes no writes", code="standby", remedy="promote it, and try again")
     rows = read_ledger(restored, schema)
     if rows is None:
         raise FailedError("the restored database has no _prisma_migrations table", code="no-ledger", remedy="choose another snapshot")
-    found = {s.name: s.state for s in states((), rows)}
+    found: dict[str, str] = {s.name: s.state for s in states((), rows)}
     if half := [name for name, state in found.items() if state == "failed"]:
         message = f"the snapshot was taken while {', '.join(half)} was in flight: it may be half applied"
         raise FailedError(message, code="in-flight", remedy=f"choose an older snapshot: --before {half[0]}")
     if late := [name for name in migrations if found.get(name) == "applied"]:
         message = f"the snapshot is from after the migration: it has {', '.join(late)}"
         raise FailedError(message, code="snapshot-after", remedy=f"choose an older snapshot: --before {late[0]}")
-    _readable(restored)
-    counts = _counts(restored)
-    return _compared(tuple(n for n, s in found.items() if s == "applied"), counts, old, migrations, schema)
+    return found
 
 
 def _compared(
@@ -72,7 +81,8 @@ def _compared(
     return Look(applied, counts, fewer, tuple(sorted(other - set(applied) - set(migrations))))
 
 
-def _readable(connection: psycopg.Connection[Any]) -> None:
+def require_readable(connection: psycopg.Connection[Any]) -> None:
+    """Raises FailedError where catalogs cannot be read, or an index is not valid."""
     try:
         connection.execute(_CATALOGS)
         row = connection.execute(_BROKEN).fetchone()
@@ -93,5 +103,12 @@ def _counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
     return found
 
 
-def _identity(connection: psycopg.Connection[Any]) -> tuple[Any, ...]:
-    return tuple(connection.execute(_IDENTITY).fetchone() or ())
+def require_other(restored: psycopg.Connection[Any], old: psycopg.Connection[Any]) -> None:
+    """Raises RefusedError where both are the same database, by whatever addresses: a lock that one session holds is met by the other."""
+    key = secrets.randbits(62)
+    with old.transaction():
+        old.execute("select pg_advisory_xact_lock(%s)", [key])
+        with restored.transaction():
+            row = restored.execute("select pg_try_advisory_xact_lock(%s)", [key]).fetchone()
+    if restored is old or not (row and row[0]):
+        raise RefusedError("this is the database that the app uses now", code="same-database", remedy="restore into a new one")

@@ -1,5 +1,6 @@
 """Shell commands of the configuration: run with a time limit, their output kept as evidence, secrets taken out of it."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -27,11 +28,12 @@ def run(
         out, err = process.communicate(given, timeout=max(seconds, 0.1))
     except subprocess.TimeoutExpired as error:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # what left its group may hold the pipes open for ever
+            process.communicate(timeout=1)
         message = f"`{command}` took longer than {seconds:.0f} s"
         raise EnvironmentProblem(message, code="timeout", remedy="look why, or raise the timeout in unmigrate.toml") from error
     if process.returncode:
-        said = "" if hush else masked((err.strip() or out.strip())[-_KEPT:], secrets)
+        said = "" if hush else masked(err.strip() or out.strip(), secrets)[-_KEPT:]
         message = f"`{command}` ended with {process.returncode}{f': {said}' if said else ''}"
         raise FailedError(message, code="command", remedy="run it by hand to see why")
     return out
@@ -39,7 +41,7 @@ def run(
 
 def tail(text: str, secrets: tuple[str, ...] = ()) -> str:
     """The end of an output, as evidence."""
-    return masked(text.strip()[-_KEPT:], secrets)
+    return masked(text.strip(), secrets)[-_KEPT:]
 
 
 def masked(text: str, secrets: tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """Keeping writers out at the database itself, and seeing whether any are left.
 
 Both ways are known to be passed by some: read-only by whoever sets it off, both by superusers and owners. So `watch` observes.
+PostgreSQL hides nearly all of other roles' sessions from who may not read all statistics, but not that they have a transaction id.
 """
 
 import time
@@ -15,13 +16,14 @@ from unmigrate.config.maintenance import Database
 from unmigrate.errors import EnvironmentProblem, RefusedError
 from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import APPLICATION
+from unmigrate.words import amount
 
 _IDLE_REPORT = 11.0  # an idle session reports what it wrote after 10 s at the latest
 _OWNS = "select pg_has_role(datdba, 'USAGE') from pg_database where datname = current_database()"
 # Sessions of superusers can be ended by superusers alone, others' by their own role or pg_signal_backend.
 _BEYOND = """
 select array_agg(distinct r.rolname::text) from pg_stat_activity a join pg_roles r on r.oid = a.usesysid
-where a.datname = current_database() and a.backend_type = 'client backend'
+where a.datname = current_database() and coalesce(a.backend_type, 'client backend') = 'client backend'
   and not (select rolsuper from pg_roles where rolname = current_user)
   and (r.rolsuper or not (pg_has_role(r.oid, 'USAGE') or pg_has_role('pg_signal_backend', 'USAGE')))"""
 _SETTING = """
@@ -32,13 +34,21 @@ select case when a.grantee = 0 then '' else pg_get_userbyid(a.grantee)::text end
 from pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
 where d.datname = current_database() and a.privilege_type = 'CONNECT' and a.grantee <> d.datdba order by 1"""
 _OTHERS = """
-select pid, coalesce(usename, '') as role, coalesce(application_name, '') as application, state, backend_xid is not null as writing,
-  coalesce(xact_start < now() - interval '1 second' and state = 'idle in transaction', false) as waiting
-from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and application_name <> %s
-  and pid <> pg_backend_pid() order by pid"""
+select pid, usename::text as role, coalesce(application_name, '') as application,
+  case when state = 'idle' then extract(epoch from clock_timestamp() - state_change)::float8 end as idle
+from pg_stat_activity where datname = current_database() and coalesce(backend_type, 'client backend') = 'client backend'
+  and usename is not null and application_name <> %s and pid <> pg_backend_pid() order by pid"""
+_WRITING = """
+select format('session %%s of %%s (%%s)', pid, coalesce(usename, backend_type), coalesce(nullif(application_name, ''), 'unnamed'))
+from pg_stat_activity where datname = current_database() and backend_xid is not null and application_name <> %s
+  and pid <> pg_backend_pid() and backend_type is distinct from 'autovacuum worker'
+union all select format('the prepared transaction %%s of %%s', gid, owner) from pg_prepared_xacts where database = current_database()"""
 _COUNTERS = """
 select s.schemaname || '.' || s.relname, s.n_tup_ins + s.n_tup_upd + s.n_tup_del from pg_stat_user_tables s
-where s.schemaname <> 'unmigrate' and s.schemaname not like 'unmigrate\\_%%' and s.relname <> '_prisma_migrations'"""
+where s.schemaname <> 'unmigrate' and s.schemaname not like 'unmigrate\\_%%' and s.schemaname not like 'pg\\_%%'
+  and s.relname <> '_prisma_migrations'"""
+_EPOCH = """
+select concat_ws(' ', pg_postmaster_start_time(), (select stats_reset from pg_stat_database where datname = current_database()))"""
 
 
 def may(connection: psycopg.Connection[Any]) -> list[str]:
@@ -89,7 +99,7 @@ def enter(connection: psycopg.Connection[Any], prepared: Json, left: Callable[[]
         time.sleep(0.05)
         old &= {o.pid for o in others(connection)}
         left()
-    return [f"database {connection.info.dbname}: {prepared['mode']}; {ended} sessions ended"]
+    return [f"database {connection.info.dbname}: {prepared['mode']}; {amount(ended, 'session')} ended"]
 
 
 def leave(connection: psycopg.Connection[Any], prepared: Json) -> list[str]:
@@ -119,14 +129,12 @@ def _role(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Another session of this database."""
+    """Another session of this database. idle: seconds since it did something; None while it does, or where we may not know."""
 
     pid: int
     role: str
     application: str
-    state: str
-    writing: bool
-    waiting: bool
+    idle: float | None
 
 
 def others(connection: psycopg.Connection[Any], keep: tuple[str, ...] = ()) -> list[Other]:
@@ -141,22 +149,42 @@ def counters(connection: psycopg.Connection[Any]) -> dict[str, int]:
 
 
 def written(earlier: dict[str, int], later: dict[str, int]) -> dict[str, int]:
-    """Rows written between two readings, by table; tables that went or came are left out."""
-    return {t: n - earlier[t] for t, n in later.items() if t in earlier and n > earlier[t]}
+    """Rows written between two readings, by table. A table that came since had none before."""
+    return {t: n - earlier.get(t, 0) for t, n in later.items() if n > earlier.get(t, 0)}
+
+
+def writing(connection: psycopg.Connection[Any]) -> list[str]:
+    """Transactions of others in this database that have an id, so have written or are about to: sessions, and prepared ones."""
+    return [row[0] for row in connection.execute(_WRITING, [APPLICATION]).fetchall()]
 
 
 def mark(connection: psycopg.Connection[Any]) -> Json:
-    """Where writing stands now, to be compared by `since`."""
-    return {"counters": counters(connection), "transaction": _next(connection)}
+    """Where writing stands now, to be compared by `since`. What is written while this is read counts as written since."""
+    transaction = _next(connection)
+    epoch = connection.execute(_EPOCH).fetchone()
+    return {"counters": counters(connection), "transaction": transaction, "epoch": epoch[0] if epoch else ""}
 
 
 def since(connection: psycopg.Connection[Any], earlier: Json, pause: Callable[[float], None]) -> dict[str, int]:
-    """Rows written by table since a mark. Where transactions took ids, sessions get the time to report what they wrote."""
+    """Rows written by table since a mark. Where transactions took ids, sessions get the time to report what they wrote.
+
+    Raises RefusedError where it cannot be known: a transaction that writes is open, or the statistics began anew.
+    """
     until = time.monotonic() + _IDLE_REPORT
     while True:
-        if moved := written(earlier["counters"], counters(connection)):
+        busy, now = writing(connection), mark(connection)
+        over = time.monotonic() > until
+        if moved := written(earlier["counters"], now["counters"]):
             return moved
-        if _next(connection) == earlier["transaction"] or time.monotonic() > until:
+        if not busy and now["transaction"] == earlier["transaction"]:
+            return {}
+        if now["epoch"] != earlier.get("epoch", now["epoch"]) or any(n < earlier["counters"].get(t, 0) for t, n in now["counters"].items()):
+            message = "the server's statistics began anew meanwhile (a restart, or a reset): what was written is not known"
+            raise RefusedError(message, code="writes-unknown", remedy="look yourself, then decide")
+        if over and busy:
+            message = f"a transaction that writes is open: {', '.join(busy[:3])}"
+            raise RefusedError(message, code="writers", remedy="end it, and try again")
+        if not busy and (over or all((o.idle or 0.0) > _IDLE_REPORT for o in others(connection))):
             return {}
         pause(0.5)
 
@@ -164,24 +192,25 @@ def since(connection: psycopg.Connection[Any], earlier: Json, pause: Callable[[f
 def watch(connection: psycopg.Connection[Any], quiet: float, wait: float, pause: Callable[[float], None]) -> Json:
     """Wait until nobody has written for `quiet` seconds. Raises RefusedError naming who or what still writes after `wait` seconds.
 
-    Proof is one of two: no transaction of the whole server took an id meanwhile; or, where others write in other databases, the
-    counters of this one stood still for longer than an idle session may keep its own to itself.
+    No transaction with an id is open in this database; and either none of the whole server ended meanwhile, or, where others write in
+    other databases, the counters of this one stood still for longer than an idle session may keep its own to itself.
     """
     until = time.monotonic() + wait
-    began, last, transaction = time.monotonic(), counters(connection), _next(connection)
+    began, last = time.monotonic(), mark(connection)
     why = ""
     while True:
         pause(min(0.25, quiet / 4))
-        now, next_, busy = counters(connection), _next(connection), [o for o in others(connection) if o.writing]
-        moved = written(last, now)
+        now, busy = mark(connection), writing(connection)
+        moved = written(last["counters"], now["counters"])
         passed = time.monotonic() - began
         if busy or moved:
-            why = _who(busy) if busy else "rows written in " + ", ".join(f"{t} ({n})" for t, n in sorted(moved.items())[:5])
-            began, last, transaction = time.monotonic(), now, next_
-        elif passed >= quiet and next_ == transaction:
-            return _evidence(f"no transaction took an id for {passed:.1f} s", now, connection)
+            rows = ", ".join(f"{t} ({n})" for t, n in sorted(moved.items())[:5])
+            why = ", ".join(busy[:3]) or f"rows written in {rows}"
+            began, last = time.monotonic(), now
+        elif passed >= quiet and now["transaction"] == last["transaction"]:
+            return _evidence(f"no transaction ended for {passed:.1f} s, and none that writes is open", now, connection)
         elif passed >= max(quiet, _IDLE_REPORT):
-            return _evidence(f"counters stood still for {passed:.1f} s, and no other session was in a writing transaction", now, connection)
+            return _evidence(f"counters stood still for {passed:.1f} s, and no transaction that writes is open", now, connection)
         if time.monotonic() > until:
             message = (
                 f"writers are not gone after {wait:.0f} s: {why or 'transactions go on, and the counters were not watched long enough'}"
@@ -189,25 +218,16 @@ def watch(connection: psycopg.Connection[Any], quiet: float, wait: float, pause:
             raise RefusedError(message, code="writers", remedy="stop what still writes: add it to [maintenance], or end it by hand")
 
 
-def _evidence(how: str, now: dict[str, int], connection: psycopg.Connection[Any]) -> Json:
+def _evidence(how: str, now: Json, connection: psycopg.Connection[Any]) -> Json:
     row = connection.execute("select pg_current_wal_lsn()::text").fetchone()
-    sessions = len(others(connection))
-    return {
-        "said": [f"writers are gone: {how}; {sessions} other sessions"],
-        "counters": now,
-        "transaction": _next(connection),
-        "lsn": row[0] if row else "",
-    }
+    return {"said": [f"writers are gone: {how}; {len(others(connection))} other sessions"], **now, "lsn": row[0] if row else ""}
 
 
 def _next(connection: psycopg.Connection[Any]) -> int:
+    """One more than the last transaction id that ended: an open transaction does not move it."""
     row = connection.execute("select pg_snapshot_xmax(pg_current_snapshot())::text::int8").fetchone()
     assert row is not None
     return int(row[0])
-
-
-def _who(busy: list[Other]) -> str:
-    return ", ".join(f"session {o.pid} of {o.role} ({o.application or 'unnamed'})" for o in busy[:3])
 
 
 def require(connection: psycopg.Connection[Any]) -> None:

@@ -56,15 +56,15 @@ class Client:
         elif request.form:
             body, kind = urllib.parse.urlencode(self._fill(request.form)).encode(), "application/x-www-form-urlencoded"
         headers = {"user-agent": "unmigrate", **self._headers, **({"content-type": kind} if kind else {}), **self._fill(request.headers)}
-        sent = urllib.request.Request(self._fill(request.url), data=body, headers=headers, method=request.method)
+        url = self._fill(request.url)
         try:
+            sent = urllib.request.Request(url, data=body, headers=headers, method=request.method)
             with self._opener.open(sent, timeout=max(timeout, 0.1)) as response:
                 return _answer(response.status, response.headers, response.read())
         except urllib.error.HTTPError as error:
             return _answer(error.code, error.headers, error.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            message = f"{shown(request)}: nothing answers ({type(error).__name__}: {reason})"
+            message = f"{shown(request)}: nothing answers ({reason(error)})"
             raise EnvironmentProblem(_NAME.sub("…", message), code="http", remedy="check that it runs, and the url") from None
 
     def _fill(self, value: Any) -> Any:
@@ -93,6 +93,16 @@ class Client:
         if value is _MISSING or value is None:
             raise FailedError(f"{shown(request)}: the answer has no {where} to capture", code="check")
         return str(value)
+
+
+def reason(error: Exception) -> str:
+    """Why a request could not be made. What the operating system says; other texts may hold the URL, and what was filled into it."""
+    said = getattr(error, "reason", error)
+    return (
+        f"{type(error).__name__}: {said}"
+        if isinstance(said, OSError) and not isinstance(said, urllib.error.URLError)
+        else type(error).__name__
+    )
 
 
 def shown(request: Request) -> str:

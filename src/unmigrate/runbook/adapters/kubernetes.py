@@ -6,6 +6,7 @@ Every call is one REST request, so that what is shown is what is sent. Values of
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from unmigrate.config import app as app_config
 from unmigrate.config import maintenance as maintenance_config
@@ -124,7 +125,8 @@ class Cluster:
             scene.trace(f"maintenance-on: {each['name']}")
         for each in prepared["workloads"]:
             self._wait(each, 0, scene)
-            said.append(f"{each['kind']}/{each['name']}: {each['replicas']} → 0 replicas")
+            left = self._pods_end(each, scene)
+            said.append(f"{each['kind']}/{each['name']}: {each['replicas']} → 0 replicas{left}")
         return said
 
     def scale_up(self, prepared: Json, scene: Scene) -> list[str]:
@@ -168,6 +170,25 @@ class Cluster:
                 raise RefusedError(message, code="autoscaled", remedy="find what scales it (an operator, a GitOps tool), and pause it")
             if int(status.get("replicas", 0)) == replicas and int(status.get("readyReplicas", 0)) == replicas:
                 return
+            scene.pause(0.5)
+
+    def _pods_end(self, each: Json, scene: Scene) -> str:
+        """Until its last pod has ended: replicas do not count pods that are terminating, which may write until their grace period is over.
+
+        A remark where this may not be seen.
+        """
+        found = self.call("GET", self._path(each["kind"], each["name"]))
+        labels = found["spec"].get("selector", {}).get("matchLabels", {})
+        query = quote(",".join(f"{k}={v}" for k, v in sorted(labels.items())), safe="=,")
+        while True:
+            try:
+                pods = self.call("GET", f"/api/v1/namespaces/{self.namespace}/pods?labelSelector={query}", missing={"items": []})["items"]
+            except EnvironmentProblem as error:
+                if error.code == "privilege":
+                    return " (pods may not be listed: whether the last ones have ended was not seen here)"
+                raise
+            if all(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in pods):
+                return ""
             scene.pause(0.5)
 
     # ------------------------------------------------------------------------------------------------------------ versions
@@ -245,7 +266,8 @@ class Cluster:
                 found = self.call("GET", self._path(each["kind"], each["name"]))
                 wanted, status = int(found["spec"].get("replicas", 1)), found.get("status", {})
                 seen = int(status.get("observedGeneration", 0)) >= int(found["metadata"].get("generation", 0))
-                if seen and int(status.get("updatedReplicas", 0)) == wanted == int(status.get("readyReplicas", 0)):
+                new = (int(status.get("updatedReplicas", 0)), int(status.get("readyReplicas", 0)))
+                if seen and new == (wanted, wanted) and int(status.get("replicas", 0)) == wanted:  # and none of the old template
                     break
                 if seen and wanted == 0:
                     break

@@ -10,15 +10,16 @@ def steps_of(spec: Spec) -> list[Step]:
     return [known[name] for name in spec.steps]
 
 
-def names_for(config: Config, way: Way, *, maintenance: bool) -> tuple[str, ...]:
+def names_for(config: Config, way: Way, *, maintenance: bool, refill: bool = False) -> tuple[str, ...]:
     """Which steps a run of this way has with this configuration."""
     m = config.maintenance
     able = bool(m.http or m.command or m.kubernetes or m.database)
     c, a, n = config.connection, config.app, config.announce
     wanted = {
-        "preflight": True, "flags": bool(config.flags), "announce-begin": bool(n.webhook_env or n.command),
+        "preflight": True, "refill-source": refill, "refill": refill,
+        "flags": bool(config.flags), "announce-begin": bool(n.webhook_env or n.command),
         "maintenance-on": maintenance and able, "quiet": maintenance, "reverse": way == "reverse",
-        "snapshot": bool(config.snapshot.create_command), "restore": way == "restore",
+        "snapshot": bool(config.run.snapshot or config.snapshot.create_command), "restore": way == "restore",
         "connection": way == "restore" and bool(c.env_file or c.kubernetes or c.aws or c.command),
         "app": bool(a.deploy or a.checkout or a.kubernetes), "gate": True, "inside-checks": True,
         "maintenance-off": maintenance and able, "outside-checks": bool(config.checks.http),
@@ -28,10 +29,10 @@ def names_for(config: Config, way: Way, *, maintenance: bool) -> tuple[str, ...]
 
 
 def _all() -> list[Step]:
-    from unmigrate.runbook.steps import announce, app, checks, connection, maintenance, preflight, report, restore, reverse
+    from unmigrate.runbook.steps import announce, app, checks, connection, maintenance, preflight, refill, report, restore, reverse
 
     return [
-        preflight.STEP, announce.FLAGS, announce.BEGIN, maintenance.ON, maintenance.QUIET, restore.PROTECT, reverse.STEP, restore.STEP,
-        connection.STEP, app.STEP,
+        preflight.STEP, refill.FETCH, announce.FLAGS, announce.BEGIN, maintenance.ON, maintenance.QUIET, restore.PROTECT, reverse.STEP,
+        refill.STEP, restore.STEP, connection.STEP, app.STEP,
         app.GATE, checks.INSIDE, maintenance.OFF, checks.OUTSIDE, announce.END, report.STEP,
     ]  # fmt: skip

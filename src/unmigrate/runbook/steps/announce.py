@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from unmigrate.config.flags import Flag
-from unmigrate.runbook.adapters import command, http, webhook
+from unmigrate.config.flags import Flag, gating
+from unmigrate.runbook.adapters import http, webhook
 from unmigrate.runbook.model import Json, Step
 from unmigrate.runbook.scene import Scene
 
@@ -25,8 +25,7 @@ def _say(scene: Scene, what: str, step: str) -> Json:
         status = webhook.post(webhook.url(n.webhook_env, scene.environ), text, key, scene.left())
         said.append(f"webhook of {n.webhook_env} answered {status}")
     if n.command:
-        extra = {"UNMIGRATE_TEXT": text, "UNMIGRATE_RUN": scene.spec.run, "UNMIGRATE_STEP": step}
-        command.run(n.command, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra=extra)
+        scene.shell(n.command, {"UNMIGRATE_TEXT": text, "UNMIGRATE_STEP": step})
         said.append(f"`{n.command}` ended with 0")
     scene.trace(f"{step}: told")
     return {"said": said, "text": text}
@@ -54,16 +53,14 @@ def _shown(what: str) -> Callable[[Scene], list[str]]:
 
 def _flags(scene: Scene) -> list[Flag]:
     """Those that guard what one of the migrations brought."""
-    names = scene.spec.migrations
-    return [f for f in scene.config.flags if not f.migrations or any(n == m or n.endswith(f"_{m}") for m in f.migrations for n in names)]
+    return list(gating(scene.config.flags, scene.spec.migrations))
 
 
 def _switch(scene: Scene, flag: Flag, *, on: bool) -> list[str]:
     request, text = (flag.on, flag.on_command) if on else (flag.off, flag.off_command)
     said = http.Client(scene.environ).run([request], scene.left()) if request else []
     if text:
-        extra = {"UNMIGRATE_RUN": scene.spec.run, "UNMIGRATE_FLAG": flag.name}
-        command.run(text, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra=extra)
+        scene.shell(text, {"UNMIGRATE_FLAG": flag.name})
         said.append(f"`{text}` ended with 0")
     scene.trace(f"flags: {flag.name}")
     word = "on again" if on else "off"

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from unmigrate.config.app import Deployed
-from unmigrate.errors import RefusedError
-from unmigrate.runbook.adapters import command, git, http
+from unmigrate.errors import EnvironmentProblem, RefusedError
+from unmigrate.prisma.ledger import read_ledger, states
+from unmigrate.runbook.adapters import git, http
 from unmigrate.runbook.model import Json, Step
-from unmigrate.runbook.scene import Scene
+from unmigrate.runbook.scene import Scene, closing_connection
 
 
 def _cluster(scene: Scene) -> Any:
@@ -67,10 +68,9 @@ def _undo(scene: Scene, prepared: Json) -> Json:
 
 
 def _deploy(scene: Scene, text: str, version: str) -> list[str]:
-    extra = {"UNMIGRATE_TAG": version, "UNMIGRATE_RUN": scene.spec.run}
-    out = command.run(text, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra=extra)
+    said = scene.shell_line(text, {"UNMIGRATE_TAG": version})
     scene.trace("app: deployed")
-    return [f"`{text}` with UNMIGRATE_TAG={version} ended with 0{f': {command.tail(out)}' if out.strip() else ''}"]
+    return [f"with UNMIGRATE_TAG={version} {said}"]
 
 
 def _wanted(tag: str | None) -> str:
@@ -108,8 +108,8 @@ def shipped(scene: Scene) -> tuple[frozenset[str], str]:
     """Migrations that the deployed app ships, and how that is known. The deployed app itself is asked before anything is concluded."""
     a, folder = scene.config.app, _folder(scene)
     if a.deployed and a.deployed.migrations:
-        out = command.run(a.deployed.migrations, cwd=scene.root, environ=scene.environ, seconds=scene.left())
-        return frozenset(line.strip().rstrip("/") for line in out.splitlines() if line.strip()), f"`{a.deployed.migrations}`"
+        out = scene.shell(a.deployed.migrations)
+        return frozenset(Path(line.strip()).name for line in out.splitlines() if line.strip()), f"`{a.deployed.migrations}`"
     # An app that was scaled to 0 for maintenance answers nobody.
     asleep = "kubernetes" in scene.prepared("maintenance-on") and a.deployed is not None and a.deployed.command is None
     if a.deployed and not asleep and (version := _version(scene, a.deployed)):
@@ -119,7 +119,8 @@ def shipped(scene: Scene) -> tuple[frozenset[str], str]:
         there = worktree / folder.resolve().relative_to(top.resolve())
         names = frozenset(each.name for each in there.iterdir() if (each / "migration.sql").is_file()) if there.is_dir() else frozenset()
         return names, f"the folder {there}"
-    if scene.spec.tag and (a.deploy or a.kubernetes) and "app" in scene.spec.steps and "said" in scene.evidence("app"):
+    by_tag = a.deploy or (a.kubernetes and a.kubernetes.image)  # `rollout undo` goes to whatever was there before
+    if scene.spec.tag and by_tag and "app" in scene.spec.steps and "said" in scene.evidence("app"):
         return git.shipped_by(scene.root, folder, scene.spec.tag), f"the tag {scene.spec.tag} in git, which this run deployed"
     names = frozenset(each.name for each in folder.iterdir() if (each / "migration.sql").is_file())
     return names, f"this project's folder {folder}, as unmigrate.toml does not say what is deployed"
@@ -127,19 +128,33 @@ def shipped(scene: Scene) -> tuple[frozenset[str], str]:
 
 def _version(scene: Scene, deployed: Deployed) -> str:
     if deployed.command:
-        return command.run(deployed.command, cwd=scene.root, environ=scene.environ, seconds=scene.left()).strip()
+        return scene.shell(deployed.command).strip()
     if deployed.http:
         answer = http.Client(scene.environ).send(deployed.http, scene.left())
-        return str(http.field(answer.json, deployed.path)) if http.has(answer.json, deployed.path) else ""
+        if not http.has(answer.json, deployed.path):
+            message = f"{http.shown(deployed.http)} does not say which version is deployed: its answer has no {deployed.path}"
+            raise EnvironmentProblem(message, code="no-version", remedy="correct app.deployed.path in unmigrate.toml")
+        return str(http.field(answer.json, deployed.path))
     return ""
+
+
+def _stays(scene: Scene) -> frozenset[str]:
+    """Migrations that stay applied, of which any version of this app ships some."""
+    with closing_connection(scene, scene.current_text()) as connection:
+        rows = read_ledger(connection, scene.spec.schema) or ()
+    return frozenset(s.name for s in states((), rows) if s.state == "applied") - set(scene.spec.migrations)
 
 
 def _gate(scene: Scene, prepared: Json) -> Json:
     names, how = shipped(scene)
     again = [name for name in scene.spec.migrations if name in names]
-    if not again:
+    stays = _stays(scene)
+    if not again and (names & stays or not stays):
         return {"said": [f"the next deploy does not apply it again: by {how}"]}
-    message = f"the next deploy applies {', '.join(again)} again: it is in {how}"
+    if again:
+        message = f"the next deploy applies {', '.join(again)} again: it is in {how}"
+    else:
+        message = f"what the next deploy applies is not known: {how} names none of what stays applied here, such as {min(stays)}"
     if "gate" in scene.allow:
         follow_up = f"{message}: deploy the version from before it, or take the folder out, before anything deploys"
         return {"said": [f"let through by --approve gate although {message}"], "follow_up": follow_up}

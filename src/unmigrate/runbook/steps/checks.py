@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from unmigrate.prisma.ledger import read_ledger, states
 from unmigrate.runbook.adapters import command, http
 from unmigrate.runbook.model import Json, Step
 from unmigrate.runbook.scene import Scene
+from unmigrate.words import amount
+
+_NOT = "not compared"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One check. says: what was found; error: what was wrong, "" when nothing was."""
+    """One check. says: what was found, or what was wrong, or that it could not be made ("not compared: …")."""
 
     name: str
     kind: str
@@ -35,9 +39,13 @@ def run_sql(config: Config, connection: psycopg.Connection[Any]) -> list[Outcome
             connection.execute("set transaction read only; set local statement_timeout = '60s'")
             row = connection.execute(sql).fetchone()
         value = row[0] if row else None
-        if (value == equals) if equals is not None else bool(value):
+        # A text is no answer: 'f' and 'no' are as true as any.
+        if (value == equals) if equals is not None else (isinstance(value, int | float | Decimal) and bool(value)):
             return f"it is {value}"
-        raise FailedError(f"it is {value}, expected {equals if equals is not None else 'true, or a number other than 0'}", code="check")
+        wanted = equals if equals is not None else "true, or a number other than 0"
+        raise FailedError(
+            f"it is {value!r}, expected {wanted!r}" if isinstance(value, str) else f"it is {value}, expected {wanted}", code="check"
+        )
 
     return [_one(c.name, "sql", partial(one, c.sql, c.equals)) for c in config.checks.sql]
 
@@ -89,7 +97,7 @@ def _ledger(scene: Scene, connection: psycopg.Connection[Any]) -> str:
     still = [s.name for s in states((), rows or ()) if s.name in scene.spec.migrations and s.state != "pending"]
     if rows is None or still:
         raise FailedError(f"the ledger still has {', '.join(still) or 'no table'}", code="check")
-    return f"{len(rows)} rows, none of {', '.join(scene.spec.migrations)}"
+    return f"{amount(len(rows), 'row')}, none of {', '.join(scene.spec.migrations)}"
 
 
 def _schema(scene: Scene, connection: psycopg.Connection[Any]) -> str:
@@ -97,7 +105,7 @@ def _schema(scene: Scene, connection: psycopg.Connection[Any]) -> str:
     from unmigrate.verify.tag import extract, top_of
 
     if scene.spec.tag is None:
-        return "not compared: no tag says which schema.prisma is the one before"
+        return f"{_NOT}: no tag says which schema.prisma is the one before"
     top = top_of(scene.root)
     with tempfile.TemporaryDirectory(prefix="unmigrate-tag-") as folder:
         extract(top, scene.spec.tag, Path(folder))
@@ -110,6 +118,7 @@ def _schema(scene: Scene, connection: psycopg.Connection[Any]) -> str:
 
 
 def _compare(scene: Scene, project: Path, connection: psycopg.Connection[Any]) -> tuple[str, ...]:
+    from unmigrate.catalog.parked import without_parked
     from unmigrate.catalog.read import read_catalog
     from unmigrate.prisma.project import find_project
     from unmigrate.prisma.schema import read_schema
@@ -117,7 +126,7 @@ def _compare(scene: Scene, project: Path, connection: psycopg.Connection[Any]) -
 
     package = scene.spec.flags.get("package")
     found = find_project(project, package=package, schema=None, migrations=None, url=scene.current_text(), environ=scene.environ)
-    return datamodel_differences(read_schema(found.schema_files), read_catalog(connection), scene.spec.schema)
+    return datamodel_differences(read_schema(found.schema_files), without_parked(read_catalog(connection)), scene.spec.schema)
 
 
 def _inside(scene: Scene, prepared: Json) -> Json:
@@ -139,8 +148,8 @@ def _inside(scene: Scene, prepared: Json) -> Json:
 
 def _prisma(scene: Scene, status: str, url: str) -> str:
     cwd = scene.root / scene.config.app.checkout if scene.config.app.checkout else scene.root
-    out = command.run(status, cwd=cwd, environ=scene.environ, seconds=scene.left(), extra={"DATABASE_URL": url}, secrets=secrets_of(url))
-    return command.tail(out, secrets_of(url)).splitlines()[-1] if out.strip() else "ended with 0"
+    said = command.tail(scene.shell(status, {"DATABASE_URL": url}, cwd=cwd), secrets_of(url))
+    return said.splitlines()[-1] if said else "ended with 0"
 
 
 def _outside(scene: Scene, prepared: Json) -> Json:
@@ -149,8 +158,10 @@ def _outside(scene: Scene, prepared: Json) -> Json:
 
 def _judged(outcomes: list[Outcome]) -> Json:
     if bad := [o for o in outcomes if not o.ok]:
-        raise FailedError("; ".join(f"check {o.name}: {o.says}" for o in bad), code="check", remedy="look at what the check says")
-    return {"said": [f"{len(outcomes)} checks passed"], "checks": [asdict(o) for o in outcomes]}
+        raise FailedError("; ".join(f"check {o.name}: {o.says}" for o in bad), code="check", remedy="put right what it says, or the check")
+    undone = [o for o in outcomes if o.says.startswith(_NOT)]
+    said = [f"{amount(len(outcomes) - len(undone), 'check')} passed", *(f"{o.name}: {o.says}" for o in undone)]
+    return {"said": said, "checks": [asdict(o) for o in outcomes]}
 
 
 def _shown_inside(scene: Scene) -> list[str]:

@@ -2,12 +2,16 @@
 
 from typing import Any, Protocol
 
+import psycopg
+
 from unmigrate.config import Config
-from unmigrate.errors import RefusedError
-from unmigrate.runbook.adapters import command, database, env_file
+from unmigrate.errors import EnvironmentProblem, RefusedError
+from unmigrate.prisma.url import parse_url
+from unmigrate.runbook.adapters import database, env_file
 from unmigrate.runbook.model import Json, Step
 from unmigrate.runbook.scene import Scene, closing_connection
 from unmigrate.runbook.steps import maintenance
+from unmigrate.words import amount
 
 
 class Place(Protocol):
@@ -50,9 +54,7 @@ class _Command:
         self._run(self._config.set, text)
 
     def _run(self, text: str, given: str | None = None) -> str:
-        scene = self._scene
-        extra = {"UNMIGRATE_RUN": scene.spec.run}
-        return command.run(text, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra=extra, given=given, hush=True)
+        return self._scene.shell(text, given=given, hush=True)
 
 
 def places(scene: Scene) -> list[Any]:
@@ -87,24 +89,40 @@ def _apply(scene: Scene, prepared: Json) -> Json:
 
 
 def _undo(scene: Scene, prepared: Json) -> Json:
+    behind = _left_behind(scene)  # once more: people wrote until maintenance was on again, a moment ago
     old = [scene.keep.get(f"old.{number}") for number, _ in enumerate(places(scene))]
     if any(text is None for text in old):
         message = "the old connection string is not known on this machine"
         raise RefusedError(message, code="no-old-value", remedy="go back on the machine where the run began, or set it by hand")
-    return _put(scene, [text for text in old if text is not None], "the old value again", "back")
+    done = _put(scene, [text for text in old if text is not None], "the old value again", "back")
+    left = f"{parse_url(scene.current_text()).display} has rows that the old database has not: {behind}"
+    return {**done, "said": [*done["said"], left], "follow_up": left} if behind else done
 
 
 def _objection(scene: Scene, prepared: Json) -> None:
     """Going back to the old database leaves behind what people wrote to the restored one since maintenance was lifted."""
+    _left_behind(scene)
+
+
+def _left_behind(scene: Scene) -> str:
+    """What was written to the restored database since it was opened. Raises RefusedError where nobody consented to leave it behind."""
     before = scene.prepared("maintenance-off")
-    if "counters" not in before or "loss" in scene.allow:
-        return
-    with closing_connection(scene, scene.current_text()) as there:
-        since = database.since(there, before, scene.pause)
-    if since:
-        named = ", ".join(f"{table} ({rows} rows)" for table, rows in sorted(since.items())[:8])
+    if "counters" not in before:
+        return ""
+    try:
+        with closing_connection(scene, scene.current_text()) as there:
+            since = database.since(there, before, scene.pause)
+        named = ", ".join(f"{table} ({amount(rows, 'row')})" for table, rows in sorted(since.items())[:8])
+    except (RefusedError, EnvironmentProblem, psycopg.Error) as unknown:
+        named = f"not known ({unknown})"
+    if named and "loss" not in scene.allow:
         message = f"rows were written to the restored database since: {named}; the old one does not have them"
-        raise RefusedError(message, code="written-since", remedy="carry them over first, or add --accept-loss; unmigrate resume goes on")
+        raise RefusedError(
+            message,
+            code="written-since",
+            remedy="carry them over first (unmigrate carry-over), or leave them behind with --accept-loss",
+        )
+    return named
 
 
 def _put(scene: Scene, texts: list[str], what: str, mark: str) -> Json:
@@ -116,7 +134,7 @@ def _put(scene: Scene, texts: list[str], what: str, mark: str) -> Json:
         said.append(f"{place.name}: {what}")
     said += [line for place in places(scene) if hasattr(place, "after") for line in place.after(f"{scene.spec.run}-{mark}")]
     if after := scene.config.connection.after:
-        command.run(after, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra={"UNMIGRATE_RUN": scene.spec.run})
+        scene.shell(after)
         said.append(f"`{after}` ended with 0")
     return {"said": said}
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from unmigrate.errors import FailedError
-from unmigrate.runbook.adapters import command, database, http
+from unmigrate.runbook.adapters import database, http
 from unmigrate.runbook.model import Json, Step
 from unmigrate.runbook.scene import Scene, closing_connection
 from unmigrate.runbook.steps import app
+from unmigrate.words import amount
 
 
 def _cluster(scene: Scene) -> Any:
@@ -107,9 +108,7 @@ def _on_again(scene: Scene, prepared: Json) -> Json:
 
 
 def _command(scene: Scene, text: str) -> list[str]:
-    extra = {"UNMIGRATE_RUN": scene.spec.run, "UNMIGRATE_STEP": "maintenance"}
-    out = command.run(text, cwd=scene.root, environ=scene.environ, seconds=scene.left(), extra=extra)
-    return [f"`{text}` ended with 0{f': {command.tail(out)}' if out.strip() else ''}"]
+    return [scene.shell_line(text, {"UNMIGRATE_STEP": "maintenance"})]
 
 
 def _shown(scene: Scene) -> list[str]:
@@ -163,9 +162,9 @@ def refuse_writes(scene: Scene) -> None:
     with closing_connection(scene, scene.source_text()) as connection:
         moved = database.since(connection, seen, scene.pause)
     if moved:
-        tables = ", ".join(f"{table} ({count} rows)" for table, count in sorted(moved.items())[:5])
+        tables = ", ".join(f"{table} ({amount(count, 'row')})" for table, count in sorted(moved.items())[:5])
         message = f"somebody wrote although maintenance is on: {tables}"
-        raise FailedError(message, code="writes-seen", remedy="find and stop the writer; unmigrate abort lifts maintenance again")
+        raise FailedError(message, code="writes-seen", remedy="find and stop the writer")
 
 
 ON = Step("maintenance-on", "maintenance on", _shown, _apply, prepare=_prepare, undo=_lift, shown_undo=_shown_lift, tries=3)

@@ -6,11 +6,11 @@ from dataclasses import asdict
 import psycopg
 
 from unmigrate.errors import EnvironmentProblem, RefusedError, UnmigrateError
-from unmigrate.execute.rollback import execute
-from unmigrate.runbook.adapters import database, git, http, webhook
+from unmigrate.runbook import foresight
+from unmigrate.runbook.adapters import contents, database, git, http, snapshots, webhook
 from unmigrate.runbook.model import Json, Step
 from unmigrate.runbook.scene import Scene, closing_connection
-from unmigrate.runbook.steps import app, checks, connection, reverse
+from unmigrate.runbook.steps import app, checks, connection
 
 Access = tuple[str, Callable[[], str]]
 
@@ -24,6 +24,8 @@ def accesses(scene: Scene) -> Iterator[Access]:
         yield "maintenance at the database", lambda: _database(scene)
     if (k := c.maintenance.kubernetes) and "maintenance-on" in steps:
         yield "maintenance in the cluster", lambda: _cluster(k.namespace, k.context).access_scale(k)
+    if (lacking := snapshots.missing(scene)) is not None:
+        yield "snapshots", lambda: _snapshots(lacking)
     if "connection" in steps:
         yield "connection string", lambda: _places(scene)
     if a := c.app.kubernetes:
@@ -49,6 +51,12 @@ def _cluster(namespace: str, context: str | None):  # type: ignore[no-untyped-de
     return kubernetes.Cluster.open(namespace, context)
 
 
+def _snapshots(lacking: tuple[str, ...]) -> str:
+    if lacking:
+        raise EnvironmentProblem("; ".join(lacking), code="snapshots", remedy="give what is missing, or another provider in [snapshot]")
+    return "may be made and restored"
+
+
 def _places(scene: Scene) -> str:
     found = connection.places(scene)
     for place in found:
@@ -71,20 +79,20 @@ def _apply(scene: Scene, prepared: Json) -> Json:
     for what, ask in accesses(scene):
         scene.left()
         said.append(f"{what}: {ask()}")
-    if scene.spec.way == "reverse":
-        said += _reverse(scene)
+    said += _foreseen(scene)
     if {"app"} & set(scene.spec.steps):
         _refuse_tag(scene)
-    return {"said": said, "checks_before": _now(scene)}
+    before, untold = _now(scene)
+    return {"said": [*said, *untold], "checks_before": before}
 
 
-def _reverse(scene: Scene) -> list[str]:
-    first = reverse.plans(scene)[0]  # what the others will meet can be asked when it is their turn
-    execute(
-        scene.connect, first, accept_loss=scene.spec.accept_loss, lock_timeout_ms=scene.spec.lock_timeout_ms,
-        max_lock_seconds=scene.spec.max_lock_seconds, dry_run=True, on_progress=scene.say,
-    )  # fmt: skip
-    return [f"plan {first.id} would go through on {scene.spec.display}"]
+def _foreseen(scene: Scene) -> list[str]:
+    """The way back as a dry run, and what it loses. Raises what would stop it."""
+    found = foresight.foresee(scene)
+    if found.refusal is not None:
+        raise found.refusal
+    lost = f"will be lost, as consented to ({found.basis}): {contents.told(found.losses)}"
+    return [*found.passed, *([lost] if found.losses else [])]
 
 
 def _refuse_tag(scene: Scene) -> None:
@@ -100,20 +108,20 @@ def _refuse_tag(scene: Scene) -> None:
         raise RefusedError(f"{tag} ships {', '.join(again)}: it would be applied again", code="re-apply", remedy="choose an older tag")
 
 
-def _now(scene: Scene) -> list[Json]:
-    """The checks as they stand: what fails already is not blamed on the way back. They never stop the run here."""
+def _now(scene: Scene) -> tuple[list[Json], list[str]]:
+    """The checks as they stand, else why they could not be asked. What fails already is not blamed on the way back, and stops nothing."""
     try:
         with closing_connection(scene) as connection_:
             found = checks.run_sql(scene.config, connection_)
         found += checks.run_http(scene.config, scene.environ, attempts=1, left=scene.left)
-    except (UnmigrateError, psycopg.Error):
-        return []
-    return [asdict(o) for o in found]
+    except (UnmigrateError, psycopg.Error) as error:
+        return [], [f"how the checks stood before is not known: {error}"]
+    return [asdict(o) for o in found], []
 
 
 STEP = Step(
     "preflight",
     "look before",
-    lambda scene: [f"ask: {what}" for what, _ in accesses(scene)] + ["the plan as a dry run", "all checks"],
+    lambda scene: [f"ask: {what}" for what, _ in accesses(scene)] + ["the way back as a dry run, and what it loses", "all checks"],
     _apply,
 )

@@ -25,33 +25,35 @@ def _prepare(scene: Scene) -> Json:
         return {"operations": sorted(_known(connection))}
 
 
-def _done(connection: psycopg.Connection[Any], prepared: Json, plan: Plan, kind: str = "rollback") -> bool:
-    """Whether this run's operation of this plan has ended."""
-    return any(
-        o.plan_id == plan.id and o.state == "done" and o.id not in prepared["operations"] for o in history(connection) if o.kind == kind
-    )
+def _state(connection: psycopg.Connection[Any], prepared: Json, plan: Plan) -> str:
+    """Of this run's operation of this plan: "done"; "switched" when it is rolled back and steps after that are left; else ""."""
+    mine = (o for o in history(connection) if o.kind == "rollback" and o.plan_id == plan.id and o.id not in prepared["operations"])
+    return next((o.state for o in mine if o.state in ("done", "switched")), "")
 
 
 def _apply(scene: Scene, prepared: Json) -> Json:
     said: list[str] = []
     for plan in plans(scene):
         with closing_connection(scene) as connection:
-            if _done(connection, prepared, plan):
+            if _state(connection, prepared, plan) == "done":
                 said.append(f"{', '.join(plan.migrations)}: already rolled back by this run")
                 continue
         outcome = execute(
-            scene.connect, plan, accept_loss=scene.spec.accept_loss, lock_timeout_ms=scene.spec.lock_timeout_ms,
-            max_lock_seconds=scene.spec.max_lock_seconds, on_progress=scene.say, on_step=lambda at: scene.trace(f"reverse: {at}"),
+            scene.connect, plan, accept_loss=scene.consents, lock_timeout_ms=scene.spec.lock_timeout_ms,
+            max_lock_seconds=scene.spec.max_lock_seconds, on_progress=scene.say, returning=scene.returning,
+            on_step=lambda at: scene.trace(f"reverse: {at}"),
         )  # fmt: skip
         said += outcome.lines()
-    losses = [{"object": loss.object, "rows": loss.rows} for plan in plans(scene) for loss in plan.losses]
+    losses = [
+        {"object": loss.object, "rows": loss.rows} for plan in plans(scene) for loss in plan.losses if loss.object not in scene.returning
+    ]
     return {"said": said, "losses": losses}
 
 
 def _undone(scene: Scene, prepared: Json) -> list[str]:
     """Migrations that this run has rolled back, oldest first."""
     with closing_connection(scene) as connection:
-        return [name for plan in reversed(plans(scene)) if _done(connection, prepared, plan) for name in reversed(plan.migrations)]
+        return [name for plan in reversed(plans(scene)) if _state(connection, prepared, plan) for name in reversed(plan.migrations)]
 
 
 def _objection(scene: Scene, prepared: Json) -> None:
@@ -59,6 +61,10 @@ def _objection(scene: Scene, prepared: Json) -> None:
     if not names:
         return
     with closing_connection(scene) as connection:
+        if any(_state(connection, prepared, plan) == "switched" for plan in plans(scene)):
+            message = f"{', '.join(names)} is rolled back already, and the steps after that are not finished"
+            remedy = f"go on with unmigrate resume {scene.spec.run}, which finishes them; abort is possible again afterwards"
+            raise RefusedError(message, code="unfinished", remedy=remedy)
         try:
             redo_plan(connection, names[0])
         except RefusedError as error:
