@@ -1,6 +1,7 @@
 """What is new against a base: real git repositories."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,9 @@ def add(project: Path, name: str, sql: str = "SELECT 1;\n") -> None:
     (folder / "migration.sql").write_text(sql)
 
 
-def look(project: Path, name: str = "main") -> base.Base:
-    def load(folder: Path) -> object:
-        return find_project(folder, package=None, schema=None, migrations=None, url=None, environ={})
+def look(project: Path, name: str = "main", flag: Path | None = None) -> base.Base:
+    def load(folder: Path, moved: Callable[[Path], Path]) -> object:
+        return find_project(folder, package=None, schema=None, migrations=moved(flag) if flag else None, url=None, environ={})
 
     return base.against(project, read_migrations(project / "prisma" / "migrations"), name, load)
 
@@ -49,6 +50,15 @@ def test_new_ones(project: Path) -> None:
     assert ([m.name for m in found.kept], [m.name for m in found.new]) == ([ONE[0], TWO[0]], ["20240301_three"])
     assert (found.edited, found.removed, found.late) == ((), (), ())
     assert found.schema is not None and found.schema.model("A") is not None
+
+
+def test_a_flag_that_names_the_folder_is_of_the_base_there(project: Path) -> None:
+    """--migrations PATH speaks of this checkout; compared with itself nothing would ever be new."""
+    add(project, "20240301_three")
+    (project / "prisma" / "migrations" / ONE[0] / "migration.sql").write_text("SELECT 2;\n")
+    found = look(project, flag=(project / "prisma" / "migrations").resolve())
+    assert ([m.name for m in found.kept], [m.name for m in found.new]) == ([ONE[0], TWO[0]], ["20240301_three"])
+    assert found.edited == (ONE[0],)
 
 
 def test_the_base_has_gone_on(project: Path) -> None:

@@ -91,3 +91,17 @@ def test_an_interrupted_concurrent_index_is_told(work: Workspace) -> None:
 def test_pages_are_what_the_rules_say() -> None:
     folder = Path(__file__).parents[2] / "docs" / "rules"
     assert {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")} == pages()
+
+
+def test_a_new_enum_value_that_the_file_commits_first_may_be_used(work: Workspace) -> None:
+    use = 'INSERT INTO "User" ("email", "nickname", "role") VALUES (\'e\', \'n\', \'OWNER\');'
+    add = "ALTER TYPE \"Role\" ADD VALUE 'OWNER';"
+    assert "new-enum-value-used" not in {f.rule for f in found(work, f"BEGIN; {add} COMMIT; {use}")}
+    late = {f.rule for f in found(work, f'BEGIN; ALTER TABLE "User" ADD x int; COMMIT; {add} {use}')}
+    assert "does-not-replay" in late
+
+
+def test_the_first_migration_may_be_large(work: Workspace) -> None:
+    sql = "".join(f"CREATE TABLE t{n} (id int);" for n in range(120))
+    assert "too-large" not in {f.rule for f in found(work, sql, before="SELECT 1")}
+    assert "too-large" in {f.rule for f in found(work, sql)}

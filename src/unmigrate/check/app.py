@@ -218,7 +218,8 @@ def _rests(rehearsal: Rehearsal, failures: Sequence[tuple[Try, psycopg.Error]]) 
     whole = {t.table.table: t.table for t in rehearsal.tries if t.action == "read"}
     for name in gone.keys() & rehearsal.rows.keys():
         left = tuple(c for c in whole[name].columns if c.name not in gone[name])
-        yield list(_writes(replace(whole[name], columns=left), rehearsal.rows[name], rehearsal.enums))
+        if left:  # else reading it says enough
+            yield list(_writes(replace(whole[name], columns=left), rehearsal.rows[name], rehearsal.enums))
 
 
 def _examples(connection: psycopg.Connection[Any], oids: Mapping[str, int], tables: Iterable[AppTable]) -> dict[str, dict[str, str | None]]:

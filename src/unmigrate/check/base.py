@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from unmigrate.errors import EnvironmentProblem, UsageError
-from unmigrate.prisma.migrations import Migration, read_migrations
+from unmigrate.prisma.migrations import SCRIPT, Migration, checksums
 from unmigrate.prisma.order import order_key
 from unmigrate.prisma.schema import Schema, read_schema
-from unmigrate.verify.tag import extract, top_of
+from unmigrate.verify.tag import contents, top_of, write
+
+Load = Callable[[Path, Callable[[Path], Path]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,9 @@ def since(migrations: Sequence[Migration], name: str | None) -> Base:
     return Base(name, tuple(migrations[:count]), tuple(migrations[count:]))
 
 
-def against(root: Path, migrations: Sequence[Migration], base: str, load: Callable[[Path], Any]) -> Base:
-    """Against a commit, branch or tag. load: the project at a folder (as cli.options.load_project). Raises UsageError."""
+def against(root: Path, migrations: Sequence[Migration], base: str, load: Load) -> Base:
+    """Against a commit, branch or tag. load: the project at a folder (as cli.options.load_project), with paths that flags give moved
+    there. Raises UsageError."""
     top = top_of(root)
     inside = root.resolve().relative_to(top.resolve())
     tip = _commit(top, base)
@@ -58,10 +61,8 @@ def against(root: Path, migrations: Sequence[Migration], base: str, load: Callab
     return compare(f"{base} ({fork[:10]})", migrations, then, later, schema)
 
 
-def compare(
-    label: str, now: Sequence[Migration], then: Mapping[str, Migration], later: Mapping[str, Migration], schema: Schema | None
-) -> Base:
-    """then: at the merge base; later: at the base's tip."""
+def compare(label: str, now: Sequence[Migration], then: Mapping[str, str], later: Mapping[str, str], schema: Schema | None) -> Base:
+    """then: names and checksums at the merge base; later: at the base's tip."""
     names = {m.name for m in now}
     new = [m for m in now if m.name not in then and m.name not in later]
     last = max((order_key(name) for name in (*then, *later)), default=None)
@@ -70,29 +71,35 @@ def compare(
         label,
         tuple(m for m in now if m.name in then or m.name in later),
         tuple(new),
-        tuple(m.name for m in now if m.name in then and not m.matches(then[m.name].checksum)),
+        tuple(m.name for m in now if m.name in then and not m.matches(then[m.name])),
         tuple(name for name in then if name not in names),
         tuple((m.name, newest) for m in new if last is not None and order_key(m.name) < last),
         schema,
     )
 
 
-def _read(top: Path, commit: str, into: Path, inside: Path, load: Callable[[Path], Any]) -> tuple[dict[str, Migration], Schema | None]:
-    """Migrations and schema.prisma as a commit has them; none where the project was not there yet."""
-    into.mkdir()
-    extract(top, commit, into)
+def _read(top: Path, commit: str, into: Path, inside: Path, load: Load) -> tuple[dict[str, str], Schema | None]:
+    """Migrations (their checksums) and schema.prisma as a commit has them; none where the project was not there yet."""
+    files = contents(top, commit)
+    scripts = {path: raw for path, raw in files.items() if path.name == SCRIPT}
+    standing = {path.parents[1]: path for path in scripts}  # one for each folder, so that it is found; the others are not written
+    write({path: raw for path, raw in files.items() if path not in scripts or path in standing.values()}, into)
     try:
-        project = load(into / inside)
+        project = load(into / inside, lambda path: _moved(path, top, into))
     except UsageError:
         return {}, None
-    try:
-        found = {m.name: m for m in read_migrations(project.migrations_dir, on_code=lambda _: None)}
-    except UsageError:
-        found = {}
+    folder = project.migrations_dir.resolve()
+    found = {path.parent.name: checksums(raw)[0] for path, raw in scripts.items() if (into.resolve() / path).parents[1] == folder}
     try:
         return found, read_schema(project.schema_files) if project.schema_files else None
     except UsageError:
         return found, None
+
+
+def _moved(path: Path, top: Path, into: Path) -> Path:
+    """A path of the checkout, in the copy of a commit; one that is not there yet, or outside, as it is."""
+    full = path.resolve()
+    return into / full.relative_to(top.resolve()) if path.exists() and full.is_relative_to(top.resolve()) else path
 
 
 def default_base(root: Path, environ: Mapping[str, str]) -> str:

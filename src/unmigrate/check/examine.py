@@ -1,7 +1,7 @@
 """Everything that is known of one new migration: run, watched, proved, undone, and met by the previous app, on scratch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -14,13 +14,15 @@ from unmigrate.check.resume import second_run
 from unmigrate.check.stage import Stage
 from unmigrate.config.lint import Lint
 from unmigrate.inverse.losses import losses
+from unmigrate.inverse.model import Loss
 from unmigrate.inverse.replay import NOT_IN_TRANSACTION, ReplayError
 from unmigrate.lint.model import Effect, Subject
+from unmigrate.lint.unseen import lost
 from unmigrate.plan.checks import checks
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.beginning import chain, replayed
 from unmigrate.prove.history import SchemaProof
-from unmigrate.prove.rows import RowsHistory
+from unmigrate.prove.rows import DataProof, RowsHistory
 from unmigrate.prove.workspace import Workspace
 from unmigrate.sql import script
 
@@ -38,13 +40,12 @@ def filled(work: Workspace, kept: Sequence[Migration]) -> RowsHistory:
     connection = replayed(work, kept).connection
     rows = RowsHistory(connection)
     rows.begin()
-    database = connection.info.dbname
-    if not key or not work.keep(connection, key):
-        rows.connection = connection if not connection.closed else work.prepare(work.pool.connect(database))
+    if not key:
         return rows
-    kept_copy = work.at(key)
-    assert kept_copy is not None  # it was kept a moment ago, and this server is ours alone
-    rows.connection = kept_copy
+    database = connection.info.dbname
+    kept_copy = work.at(key) if work.keep(connection, key) else None
+    rows = RowsHistory(kept_copy or work.prepare(work.pool.connect(database)))
+    rows.begin()
     return rows
 
 
@@ -69,17 +70,21 @@ class Examiner:
             failure = ReplayError(str(error.diag.message_primary or error), error.sqlstate)
             return Subject(migration, file, failure=failure, limits=self.limits)
         rehearsal = app.rehearse(self.rows.connection, self.previous(proof.delta.before), proof.delta) if not self.rows.stopped else None
-        data = self.rows.prove(proof, written_after=True)
+        unseen = lost(migration.name, migration.sql, proof.delta)
+        data = _with(self.rows.prove(proof, written_after=True), unseen)
         if rehearsal is not None and not self.rows.stopped:
             problems, unjudged = app.play(self.rows.connection, rehearsal, proof.delta)
         else:
+            # The next migration is met by new rows: it is no worse for what this one did to ours.
+            self.rows.connection.close()
+            self.rows = self.stage.rows()
             problems, unjudged = (), ("whether the previous app still works: the migration fails on generated rows",)
         return Subject(
             migration,
             file,
             proof,
             data,
-            losses(migration.name, migration.sql, proof.delta),
+            _once((*losses(migration.name, migration.sql, proof.delta), *unseen)),
             checks(migration.name, proof.delta),
             effects,
             merged(tuple(e.locks for e in effects)),
@@ -94,6 +99,15 @@ class Examiner:
     def close(self) -> None:
         self.stage.close()
         self.rows.connection.close()
+
+
+def _with(data: DataProof, unseen: tuple[Loss, ...]) -> DataProof:
+    return replace(data, verdict="lossy", losses=_once((*data.losses, *unseen))) if unseen else data
+
+
+def _once(found: tuple[Loss, ...]) -> tuple[Loss, ...]:
+    """The first of each object."""
+    return tuple({loss.object: loss for loss in reversed(found)}.values())[::-1]
 
 
 def examiner(work: Workspace, kept: Sequence[Migration], limits: Lint, previous: Previous = from_catalog) -> Examiner:

@@ -19,6 +19,22 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """That a lossy migration can be two. command: that makes them; new: what it adds; flags: of unmigrate.toml, to stand before its use."""
+
+    command: str
+    new: tuple[str, ...]
+    flags: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.flags:
+            gate = f"use of what is new belongs behind the flag {' or '.join(self.flags)}"
+        else:
+            gate = "no flag in unmigrate.toml names this migration: [[flags]] lets a rollback switch off the use of what is new"
+        return f"{self.command} makes two of it: add and fill now, drop later; {gate}"
+
+
+@dataclass(frozen=True, slots=True)
 class Examined:
     """One new migration: what is known, its size, statement beside inverse, and findings (ours and squawk's)."""
 
@@ -26,6 +42,7 @@ class Examined:
     size: Size
     pairs: tuple[Pair, ...]
     findings: tuple[Finding, ...]
+    advice: Advice | None = None
 
     @property
     def name(self) -> str:
@@ -59,6 +76,7 @@ class Examined:
             "down": [_lock(lock) for lock in s.down],
             "size": self.size.to_json(),
             "previous_app": [asdict(problem) for problem in s.app],
+            "split": asdict(self.advice) if self.advice else None,
             "statements": [asdict(pair) for pair in self.pairs],
             "notes": list(s.proof.notes) if s.proof else [],
             "not_covered": list(self.not_covered),

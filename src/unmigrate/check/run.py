@@ -1,13 +1,15 @@
 """A whole check: the state of the history, every new migration examined, linted by our rules and by squawk."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from unmigrate.catalog.model import Catalog
 from unmigrate.check.base import Base
 from unmigrate.check.examine import Examiner, examiner, pairs
-from unmigrate.check.model import Examined, Pair, Report
+from unmigrate.check.model import Advice, Examined, Pair, Report
 from unmigrate.check.previous import AppTable, from_catalog, from_schema
+from unmigrate.config.flags import Flag, gating
 from unmigrate.config.lint import Lint
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.lint import allow, squawk
@@ -16,7 +18,9 @@ from unmigrate.lint.rules import RULES
 from unmigrate.lint.run import check_config, fails, finding, lint, with_levels
 from unmigrate.lint.size import size
 from unmigrate.prisma.migrations import Migration
-from unmigrate.prove.dump import committed
+from unmigrate.prove.attempt import Attempt
+from unmigrate.prove.dump import committed, dump, gone_back
+from unmigrate.prove.history import SchemaProof
 from unmigrate.prove.workspace import Workspace
 
 Progress = Callable[[str], None]
@@ -25,8 +29,9 @@ NO_SQUAWK = "squawk is not installed, so its rules were not asked: pip install s
 
 
 def check(
-    work: Workspace, base: Base, config: Lint, *, root: Path, left_out: Sequence[str] = (), on_progress: Progress = lambda _: None
-) -> Report:
+    work: Workspace, base: Base, config: Lint, *, root: Path, left_out: Sequence[str] = (), on_progress: Progress = lambda _: None,
+    flags: Sequence[Flag] = (),
+) -> Report:  # fmt: skip
     """Examine what is new. root: paths in findings are relative to it, and squawk runs there. Raises UsageError for a wrong [lint]."""
     check_config(config)
     files = {m.name: file_of(m, root) for m in base.new}
@@ -43,7 +48,9 @@ def check(
     if looking is not None:
         subjects = list(_examine(work, looking, base, files, on_progress))
     foreign = with_levels(running.findings({f: n for n, f in files.items()}) if running else [], config)
-    examined = tuple(_examined(subject, config, [f for f in foreign if f.migration == subject.migration.name]) for subject in subjects)
+    examined = tuple(
+        _examined(subject, config, [f for f in foreign if f.migration == subject.migration.name], flags) for subject in subjects
+    )
     seen = {e.name for e in examined}
     unexamined = tuple(m.name for m in base.new if m.name not in seen)
     every = [*history, *(f for e in examined for f in e.findings)]
@@ -69,36 +76,49 @@ def _previous(base: Base, default_schema: str) -> Callable[[Catalog], tuple[AppT
 
 def _examine(work: Workspace, looking: Examiner, base: Base, files: dict[str, str], on_progress: Progress) -> Iterator[Subject]:
     done = list(base.kept)
+    few = len(base.new) <= MOST_WITNESSED
     try:
         for migration in base.new:
             on_progress(f"proving {migration.name}")
+            last = few and migration is base.new[-1]
+            before = dump(work, looking.stage.history.connection.info.dbname) if last else ""
             subject = looking.examine(migration, files[migration.name])
             done.append(migration)
-            yield _witnessed(work, subject, done, few=len(base.new) <= MOST_WITNESSED)
+            if few and subject.proof is not None and not subject.proof.refused:
+                if last:  # its database is needed no more: no copy is
+                    reason = gone_back(work, looking.stage.history, [migration], [subject.proof], before)
+                else:
+                    reason = committed(work, done, 1, [subject.proof])
+                subject = _refused(subject, subject.proof, reason) if reason else subject
+            yield subject
             if subject.failure is not None:
                 return
     finally:
         looking.close()
 
 
-def _witnessed(work: Workspace, subject: Subject, done: Sequence[Migration], *, few: bool) -> Subject:
-    """pg_dump as a second witness, as for a plan; refused where it sees a difference."""
-    from dataclasses import replace
-
-    from unmigrate.prove.attempt import Attempt
-
-    if subject.proof is None or subject.proof.refused or not few:
-        return subject
-    reason = committed(work, done, 1, [subject.proof])
-    return replace(subject, proof=replace(subject.proof, outcome=Attempt("refused", reason), steps=())) if reason else subject
+def _refused(subject: Subject, proof: SchemaProof, reason: str) -> Subject:
+    """pg_dump, as a second witness, sees a difference."""
+    return replace(subject, proof=replace(proof, outcome=Attempt("refused", reason), steps=()))
 
 
-def _examined(subject: Subject, config: Lint, foreign: Sequence[Finding]) -> Examined:
+def _examined(subject: Subject, config: Lint, foreign: Sequence[Finding], flags: Sequence[Flag]) -> Examined:
     sql = subject.migration.sql
     reasons = allow.read(sql, frozenset(RULES)).reasons
     found = [*lint(subject, config), *allow.apply(list(foreign), reasons)]
     beside = tuple(Pair(text, sql[:start].count("\n") + 1 if text else 0, tuple(inverse)) for text, start, inverse in pairs(subject))
-    return Examined(subject, size(subject), beside, tuple(found))
+    return Examined(subject, size(subject), beside, tuple(found), _advice(subject, flags))
+
+
+def _advice(subject: Subject, flags: Sequence[Flag]) -> Advice | None:
+    """For what destroys and adds: only taking away needs no second migration, only time."""
+    if subject.proof is None or not (subject.losses or (subject.data and subject.data.losses)):
+        return None
+    created = [o for o in subject.proof.delta.created if o.kind in ("table", "column")]
+    tables = {o.key.oid for o in created if o.kind == "table"}
+    new = tuple(sorted(o.name for o in created if o.kind == "table" or o.key.oid not in tables))
+    name = subject.migration.name
+    return Advice(f"unmigrate split {name}", new, tuple(f.name for f in gating(flags, [name]))) if new else None
 
 
 def _history(base: Base, config: Lint, root: Path) -> Iterator[Finding]:

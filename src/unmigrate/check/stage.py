@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from unmigrate.prove.history import History
+from unmigrate.prove.rows import RowsHistory
 from unmigrate.prove.workspace import Workspace
 
 
@@ -26,6 +27,16 @@ class Stage:
         finally:
             copy.connection.close()
             pool.drop(name)
+
+    def rows(self) -> RowsHistory:
+        """A database with the history so far and generated rows."""
+        pool, database = self.work.pool, self.history.connection.info.dbname
+        self.history.connection.close()
+        name = pool.clone(database)
+        self.history = History(self.work.prepare(pool.connect(database)), self.history.fill)
+        rows = RowsHistory(self.work.prepare(pool.connect(name)))
+        rows.begin()
+        return rows
 
     def close(self) -> None:
         self.history.connection.close()

@@ -21,7 +21,7 @@ def read(sql: str, known: frozenset[str]) -> Allowed:
     """The comments of one file. known: names of our own rules; squawk's are "squawk/<rule>" and not looked up."""
     reasons: dict[str, str] = {}
     wrong = []
-    for match in _COMMENT.finditer(sql):
+    for match in _comments(sql):
         parsed = _RULES.match(match["rest"].rstrip())
         if match["verb"] != "allow" or parsed is None:
             wrong.append((match.start(), "this comment is not understood: write -- unmigrate: allow <rule>: reason"))
@@ -35,6 +35,20 @@ def read(sql: str, known: frozenset[str]) -> Allowed:
         else:
             reasons |= dict.fromkeys(names, reason)
     return Allowed(reasons, tuple(wrong))
+
+
+def _comments(sql: str) -> list[re.Match[str]]:
+    """Those that PostgreSQL takes for comments: inside a string or a function's body, or in /* */, they allow nothing."""
+    found = list(_COMMENT.finditer(sql))
+    if not found:
+        return []
+    from pglast.parser import ParseError, scan
+
+    try:
+        spans = [(token.start, token.end) for token in scan(sql) if token.name == "SQL_COMMENT"]
+    except ParseError:
+        return []
+    return [match for match in found if any(start <= match.start() <= end for start, end in spans)]
 
 
 def apply(findings: list[Finding], reasons: dict[str, str]) -> list[Finding]:

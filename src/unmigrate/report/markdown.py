@@ -56,6 +56,8 @@ def _table(report: Report) -> str:
 def _section(each: Examined) -> list[str]:
     lines = [f"### {_code(each.name)}", ""]
     lines += _findings("", each.findings)
+    if each.advice:
+        lines += [f"- 🪓 {_escape(str(each.advice))}", ""]
     if each.subject.proof is not None:
         lines += _locks(each)
     if gaps := each.not_covered:

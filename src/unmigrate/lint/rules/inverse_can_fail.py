@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from unmigrate.lint.model import Hit, Rule, Subject
 from unmigrate.lint.rules.place import place_of
+from unmigrate.lint.unseen import stricter
 
 _MET = "rows written after the migration can stop the way back: "
 
@@ -11,7 +12,10 @@ _MET = "rows written after the migration can stop the way back: "
 def _find(subject: Subject) -> Iterator[Hit]:
     for check in subject.checks:
         yield Hit(f"rows can stop the way back of {check.object}: {check.reason}", place_of(subject, check.object))
-    if subject.checks or subject.data is None:
+    unseen = list(stricter(subject.proof.delta, subject.checks)) if subject.proof is not None and not subject.proof.refused else []
+    for name, reason in unseen:
+        yield Hit(f"rows can stop the way back of {name}: {reason}", place_of(subject, name))
+    if subject.checks or unseen or subject.data is None:
         return
     met = [gap.removeprefix(_MET) for gap in subject.data.not_covered if gap.startswith(_MET)]
     for says in [*([subject.data.blocked] if subject.data.blocked else []), *met]:

@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 
 from unmigrate.lint.model import Hit, Rule, Subject
-from unmigrate.lint.rules.place import place_of
+from unmigrate.lint.rules.place import place_of_loss
 
 _REASON = {"column": "dropped", "table": "dropped", "values": "changed"}
 
 
 def _find(subject: Subject) -> Iterator[Hit]:
     for loss in subject.losses:
-        yield Hit(f"the way back does not restore {loss.object}: {loss.reason}", place_of(subject, loss.object))
+        yield Hit(f"the way back does not restore {loss.object}: {loss.reason}", place_of_loss(subject, loss))
     known = {loss.object for loss in subject.losses}
     for loss in subject.data.losses if subject.data else ():
         if loss.object not in known:
-            yield Hit(f"the way back does not restore {loss.object}: {loss.reason}", place_of(subject, loss.object))
+            yield Hit(f"the way back does not restore {loss.object}: {loss.reason}", place_of_loss(subject, loss))
 
 
 RULE = Rule(

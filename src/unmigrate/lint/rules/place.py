@@ -1,7 +1,11 @@
 """Where in a migration's text a finding belongs."""
 
+import re
+
+from unmigrate.inverse.model import Loss
 from unmigrate.lint.model import Subject
 from unmigrate.sql.script import ScriptError, Statement, split
+from unmigrate.sql.writes import writes
 
 
 def statements(subject: Subject) -> tuple[Statement, ...]:
@@ -10,6 +14,22 @@ def statements(subject: Subject) -> tuple[Statement, ...]:
         return split(subject.migration.sql)
     except ScriptError:
         return ()
+
+
+def place_of_loss(subject: Subject, loss: Loss) -> int | None:
+    """The statement that lost it: for changed rows the one that writes to their table, or to the one that they refer to."""
+    if loss.kind == "values" and "its type" not in loss.reason:
+        carried = re.search(r"the change of (.+) to it$", loss.reason)
+        table = carried[1] if carried else loss.object
+        for statement in statements(subject):
+            if any(_is(w.table, table) for w in writes(statement.text).tables):
+                return statement.start
+    return place_of(subject, loss.object)
+
+
+def _is(plain: str, name: str) -> bool:
+    quoted = '"' + plain.replace('"', '""') + '"'
+    return name.endswith((f".{plain}", f".{quoted}"))
 
 
 def place_of(subject: Subject, name: str) -> int | None:
