@@ -28,9 +28,12 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(VENV)/bin/mypy
 
-# -rs: what was skipped, and why.
+# -rs: what was skipped, and why. Tests wait for servers and processes as much as they compute: one worker more than there are cores.
+# `make WORKERS=0 tests`: one after another, in one process.
+WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
+
 tests: $(STAMP) oracle
-	$(VENV)/bin/pytest -rs
+	$(VENV)/bin/pytest -rs -n $(WORKERS) --dist worksteal
 
 oracle:
 	@tools/setup-tests

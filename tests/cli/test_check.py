@@ -137,3 +137,42 @@ def test_the_action_in_a_shell(project: Path, tmp_path: Path) -> None:
 def test_the_hook_runs_what_there_is() -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert hook["entry"].split() == ["unmigrate", "check"] and re.search(hook["files"], "prisma/migrations/1_a/migration.sql")
+
+
+BOTH = ("20240203_both", 'ALTER TABLE "A" DROP COLUMN "b", ADD COLUMN "d" TEXT;\n')
+
+
+def split(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "unmigrate", "split", *arguments], cwd=project, capture_output=True, text=True)
+
+
+def test_a_lossy_migration_is_made_two(project: Path) -> None:
+    add(project, BOTH)
+    (project / "unmigrate.toml").write_text('[[flags]]\nname = "letters"\nmigrations = ["both"]\noff_command = "true"\n')
+    checked = run(project, "--base", "main")
+    assert f"unmigrate split {BOTH[0]} makes two of it" in checked.stdout and "behind the flag letters" in checked.stdout
+    shown = split(project, BOTH[0])
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "Nothing was written" in shown.stdout and not (project / "prisma" / "migrations-split").exists()
+    result = split(project, BOTH[0], "--write", "--json")
+    report = json.loads(result.stdout)
+    assert report["same_catalog"] == "exact" and report["flags"] == ["letters"] and report["new"] == ['public."A".d']
+    first, second = (project / path for path in report["written"])
+    assert first.parent.name == "20240203_both_expand"
+    assert "behind the flag letters" in first.read_text() and "DROP COLUMN" not in first.read_text()
+    assert "DROP COLUMN" in second.read_text()
+    before = first.read_text()
+    again = split(project, BOTH[0], "--write")
+    assert again.returncode == 2 and "there already" in again.stderr and first.read_text() == before
+    # taken over, the first step passes the check
+    (project / "prisma" / "migrations" / BOTH[0] / "migration.sql").unlink()
+    (project / "prisma" / "migrations" / BOTH[0]).rmdir()
+    first.parent.rename(project / "prisma" / "migrations" / first.parent.name)
+    assert run(project, "--base", "main").returncode == 0
+
+
+def test_only_taking_away_has_no_split(project: Path) -> None:
+    add(project, LOSSY)
+    result = split(project, LOSSY[0])
+    assert result.returncode == 3 and "only takes away" in result.stderr
+    assert "makes two of it" not in run(project, "--base", "main").stdout

@@ -114,6 +114,16 @@ def test_a_script_is_proved_after_the_set_up(tmp_path: Path) -> None:
     assert status == 0, printed
 
 
+def test_the_configuration_names_the_set_up(tmp_path: Path) -> None:
+    project = write_project(tmp_path / "app", EXPECTING)
+    (project / "unmigrate.toml").write_text('[scratch]\nsetup = "sql/setup.sql"\n')
+    check(2, "unreadable", "prove", "--project", project)
+    (project / "sql").mkdir()
+    (project / "sql" / "setup.sql").write_text(SETUP)
+    status, printed = run("prove", "--project", project)
+    assert status == 0, printed
+
+
 def test_a_set_up_that_fails(tmp_path: Path) -> None:
     project, setup = write_project(tmp_path / "app", EXPECTING), tmp_path / "setup.sql"
     setup.write_text("CREATE TABEL x ()")

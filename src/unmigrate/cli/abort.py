@@ -11,7 +11,7 @@ from unmigrate.cli import options
 @click.argument("run", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--accept-loss", is_flag=True, help="Go back although rows written since are left behind.")
-@click.option("--url", help="The run's database URL, needed on another machine than where it began.")
+@click.option("--url", type=options.SECRET, help="The run's database URL, needed on another machine than where it began.")
 @click.option("--project", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Project folder. Default: here.")
 @options.json_option
 def command(run: str | None, yes: bool, accept_loss: bool, url: str | None, project: Path, as_json: bool) -> int:
@@ -29,5 +29,8 @@ def command(run: str | None, yes: bool, accept_loss: bool, url: str | None, proj
         raise click.Abort
     result = runner.abort(open_store(scene.config), scene, last)
     if result.state == "stopped" and result.error:
-        raise PartialError(result.error["message"], code=result.error["code"], remedy=f"put it right; unmigrate resume {last.spec.run}")
+        right = result.error["remedy"] or "put it right"
+        raise PartialError(
+            result.error["message"], code=result.error["code"], remedy=f"{right}; then unmigrate resume {last.spec.run} goes on"
+        )
     return finish(scene, result, as_json=as_json)

@@ -13,6 +13,7 @@ from unmigrate.cli import options, planning, render
 @click.argument("migrations_dir", required=False, type=click.Path(path_type=Path))
 @click.option("--down-dir", type=click.Path(path_type=Path, file_okay=False), help="Write each way back there, as <migration>.sql.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report there.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to read and search there.")
 @click.option("--schema", default=None, metavar="NAME", help="The URL's ?schema=. Default: public.")
 @click.option("--rows/--no-rows", default=True, help="Prove the data half too, on generated rows.")
 @click.option("--cache/--no-cache", "use_cache", default=True, help="Use what an earlier run proved of the same beginning.")
@@ -20,11 +21,12 @@ from unmigrate.cli import options, planning, render
 @click.option(
     "--dump-sample", is_flag=True, help="The same for the first migration with each kind of statement, and every 25th: twice as long."
 )
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes that may share a long history. Default: the processors.")
 @options.replay_options
 @options.where_options
 def command(
-    migrations_dir: Path | None, down_dir: Path | None, json_file: Path | None, schema: str | None,
-    rows: bool, use_cache: bool, dump: bool, dump_sample: bool, **rest: Any,
+    migrations_dir: Path | None, down_dir: Path | None, json_file: Path | None, html_file: Path | None, schema: str | None,
+    rows: bool, use_cache: bool, dump: bool, dump_sample: bool, jobs: int | None, **rest: Any,
 ) -> int:  # fmt: skip
     """Prove the way back of every migration of a history, on a scratch server. Changes nothing else.
 
@@ -46,9 +48,10 @@ def command(
         down_dir.mkdir(parents=True, exist_ok=True)
     entries = []
     with planning.scratch(at, migrations, None, schema=schema or "public", persistent=use_cache) as work:
-        cache = AuditCache(work, migrations, rows=rows) if use_cache and work.pool.server.persistent else None
+        cache = AuditCache(work, migrations, rows=rows, beside=html_file is not None) if use_cache and work.pool.server.persistent else None
         witness = DumpWitness(work, sample=not dump) if dump or dump_sample else None
-        for entry in render.progress(audit(work, migrations, rows=rows, cache=cache, witness=witness), len(migrations), "auditing"):
+        proving = audit(work, migrations, rows=rows, cache=cache, witness=witness, beside=html_file is not None, jobs=jobs)
+        for entry in render.progress(proving, len(migrations), "auditing"):
             entries.append(entry)
             if down_dir and entry.down is not None:
                 (down_dir / f"{entry.name}.sql").write_text(entry.down, encoding="utf-8")
@@ -65,8 +68,12 @@ def command(
             "stand_ins": sorted(work.pool.server.stand_ins),
             "trusted": at.trusted,
         }
+    report = {"version": 1, "server": server, "left_out": left_out, "migrations": [e.report for e in entries]}
+    if html_file:
+        from unmigrate.report.html import html
+
+        html_file.write_text(html(report, str(migrations_dir)), encoding="utf-8")
     if json_file:
-        report = {"version": 1, "server": server, "left_out": left_out, "migrations": [e.report for e in entries]}
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
     for reason in left_out:
         click.echo(f"left out: {reason}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--since", metavar="NAME", help="New is what comes after this migration; git is not asked.")
 @click.option("--all", "everything", is_flag=True, help="Every migration is new.")
+@click.option("--deploy", "deploying", is_flag=True, help="Also ask whether policy lets what is pending in the database be deployed.")
 @click.option("--sarif", "sarif_file", type=FILE, help="Write SARIF 2.1.0 there, for code scanning.")
 @click.option("--junit", "junit_file", type=FILE, help="Write JUnit XML there.")
 @click.option("--markdown", "markdown_file", type=FILE, help="Write the comment for the pull request there.")
@@ -25,11 +27,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @options.json_option
 @options.replay_options
 @options.where_options
-def command(base: str | None, since: str | None, everything: bool, as_json: bool, annotations: bool, **rest: Any) -> int:
+def command(
+    base: str | None, since: str | None, everything: bool, as_json: bool, annotations: bool, deploying: bool, **rest: Any
+) -> int:  # fmt: skip
     """Check the new migrations before they ship: proof, losses, locks up and back, lints, the previous app on the new schema.
 
     Everything is run on scratch. Exit 0: nothing counts against them; 1: something of level error that no comment allows ([lint] fail_on).
-    A comment in the migration allows a finding: -- unmigrate: allow RULE: reason
+    A comment in the migration allows a finding: -- unmigrate: allow RULE: reason. With --deploy, exit 3: policy refuses the deploy.
     """
     from unmigrate.check.run import check
     from unmigrate.config.load import load as load_config
@@ -38,7 +42,8 @@ def command(base: str | None, since: str | None, everything: bool, as_json: bool
     files = {kind: rest.pop(f"{kind}_file") for kind in ("sarif", "junit", "markdown")}
     at = options.where(rest)
     project = options.load_project(at)
-    config = load_config(project.root).lint
+    whole = load_config(project.root)
+    config = whole.lint
     left_out: list[str] = []
     found = _base(at, project, base, since, everything, left_out)
     root = _root(project.root, top_of)
@@ -46,10 +51,12 @@ def command(base: str | None, since: str | None, everything: bool, as_json: bool
         render.waiting("starting scratch") as tell,
         planning.scratch(at, [*found.kept, *found.new], None, schema=project.schema_name, persistent=True) as work,
     ):
-        report = check(work, found, config, root=root, left_out=left_out, on_progress=tell)
+        report = check(work, found, config, root=root, left_out=left_out, on_progress=tell, flags=whole.flags)
     _write(report, files, config)
+    demand, refusal = _demand(at) if deploying else (None, None)
     if as_json:
-        render.print_json(report.to_json())
+        told = {"allowed": refusal is None, "refused": str(refusal or ""), **(demand.to_json() if demand else {})}
+        render.print_json({**report.to_json(), **({"deploy": told} if deploying else {})})
     else:
         from unmigrate.cli.show_check import show
 
@@ -59,7 +66,25 @@ def command(base: str | None, since: str | None, everything: bool, as_json: bool
 
         for line in lines(report):
             click.echo(line)
+    if refusal is not None:
+        raise refusal
+    if demand is not None and not as_json:
+        because = f"with snapshot {demand.found.id}" if demand.found else "policy asks for no snapshot"
+        click.echo(f"Deploy: what is pending may be deployed; {because}.")
     return 1 if report.failed else 0
+
+
+def _demand(at: options.Where) -> tuple[Any, Any]:
+    """(what policy wants and has, None), or (None, why it refuses): that is said after the report."""
+    from unmigrate.cli.demand import demanded, pending_guarded
+    from unmigrate.cli.target import open_target
+    from unmigrate.errors import RefusedError
+
+    with open_target(at, ledger=False) as target:
+        try:
+            return demanded(at, target, pending_guarded(at, target)), None
+        except RefusedError as error:
+            return None, error
 
 
 def _base(at: options.Where, project: Any, base: str | None, since: str | None, everything: bool, left_out: list[str]) -> Any:
@@ -76,8 +101,10 @@ def _base(at: options.Where, project: Any, base: str | None, since: str | None, 
     if since or everything:
         return bases.since(migrations, since)
 
-    def load(folder: Path) -> Any:
-        return options.load_project(replace(at, project=folder, url=None))
+    def load(folder: Path, moved: Callable[[Path], Path]) -> Any:
+        schema = moved(at.schema_file) if at.schema_file else None
+        folder_of_migrations = moved(at.migrations) if at.migrations else None
+        return options.load_project(replace(at, project=folder, url=None, schema_file=schema, migrations=folder_of_migrations))
 
     return bases.against(at.project, migrations, base or bases.default_base(at.project, os.environ), load)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from unmigrate.cli import options, planning, render
+from unmigrate.cli import options, render
 
 
 @click.command("deploy", epilog="Example: unmigrate deploy --url postgresql://…/app --yes")
@@ -13,7 +13,10 @@ from unmigrate.cli import options, planning, render
 @click.option("--accept-loss", is_flag=True, help="Go on although something is destroyed that cannot be kept.")
 @click.option("--dry-run", is_flag=True, help="Prove and show everything; change nothing.")
 @click.option("--lock-timeout", type=int, default=200, metavar="MS", help="Wait this long for locks per try. Default: 200.")
-@click.option("--max-lock", type=float, default=60.0, metavar="SECONDS", help="Refuse when locks would be held longer. Default: 60.")
+@click.option(
+    "--max-lock", type=float, metavar="SECONDS", help="Refuse when locks would be held longer. Default: policy.max_lock_seconds, or 60."
+)
+@click.option("--policy", type=click.Choice(["strict"]), help="Refuse what is lossy or unproved, whatever unmigrate.toml says.")
 @options.json_option
 @options.replay_options
 @options.where_options
@@ -23,42 +26,26 @@ def command(as_json: bool, **rest: Any) -> int:
     Dropped columns and tables are parked, changed rows keep their images, and the way back goes into the vault: a rollback then needs
     neither the repository nor a scratch server, and loses nothing. Exit 3: refused, nothing changed.
     """
+    from unmigrate.cli.demand import demanded, pending_guarded
     from unmigrate.cli.target import open_target
+    from unmigrate.config.load import load
+    from unmigrate.guard.policy import refuse_by_policy, strict
 
-    flags = {k: rest.pop(k) for k in ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock")}
+    flags = {k: rest.pop(k) for k in ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock", "policy")}
     at = options.where(rest)
     with open_target(at, ledger=False) as target:
-        pending = _pending(target)
-        if not pending:
+        guarded = pending_guarded(at, target)
+        if not guarded:
             return _report([], as_json)
-        guarded = _guarded(at, target, pending)
         if not as_json:
             _show(guarded)
+        policy = load(target.project.root).policy
+        refuse_by_policy(strict(policy) if flags["policy"] else policy, guarded)
+        demanded(at, target, guarded)
+        flags["max_lock"] = flags["max_lock"] or policy.max_lock_seconds or 60.0
         if not (flags["yes"] or flags["dry_run"]) and not _confirmed(target, guarded):
             raise click.Abort
         return _report(_apply(target, guarded, flags), as_json)
-
-
-def _pending(target: Any) -> list[Any]:
-    from unmigrate.errors import RefusedError
-
-    if target.failed:
-        message = f"{target.failed[0]} failed: nothing is applied before that is settled (P3009)"
-        raise RefusedError(message, code="failed", remedy=f"unmigrate rollback {target.failed[0]}")
-    waiting = {s.name for s in target.states if s.state in ("pending", "rolled-back") and not s.missing_folder}
-    return [m for m in target.migrations if m.name in waiting]
-
-
-def _guarded(at: options.Where, target: Any, pending: list[Any]) -> list[Any]:
-    from unmigrate.guard.build import guard
-
-    history, major = target.history(), target.major
-    fit = planning.guard(target, major, strict=True)
-    with (
-        render.waiting("starting scratch") as tell,
-        planning.scratch(at, [*history, *pending], major, fit, schema=target.url.schema, target=target, persistent=True) as work,
-    ):
-        return list(guard(work, history, pending, tell))
 
 
 def _show(guarded: list[Any]) -> None:
@@ -67,7 +54,7 @@ def _show(guarded: list[Any]) -> None:
         click.echo(f"{one.migration.name}: {why}")
         for line in one.kept:
             click.echo(f"  keeps {line}")
-        for loss in one.losses:
+        for loss in (*one.losses, *one.forgets):
             click.echo(f"  {click.style('destroys', fg='red')} {loss.object}: {loss.reason}")
 
 

@@ -7,6 +7,7 @@ import click
 
 from unmigrate.cli import options, render
 from unmigrate.errors import UnmigrateError
+from unmigrate.words import amount
 
 
 @click.command("doctor", epilog="Example: unmigrate doctor --url postgresql://…/app")
@@ -26,7 +27,7 @@ def command(as_json: bool, **rest: Any) -> int:
         ("scratch", lambda: _scratch(at)),
         ("unmigrate.toml", lambda: _configuration(at)),
     ]
-    checks += _adapters(at)
+    checks += [*_snapshots(at), *_adapters(at)]
     results: list[dict[str, Any]] = []
     for name, check in checks:
         failed = next((r["check"] for r in results if not r["ok"]), None)
@@ -57,7 +58,7 @@ def _project(at: options.Where) -> str:
     from unmigrate.cli.target import load
 
     project, migrations = load(at)
-    return f"{len(migrations)} migrations in {project.migrations_dir}; URL from {project.url_source}"
+    return f"{amount(len(migrations), 'migration')} in {project.migrations_dir}; URL from {project.url_source}"
 
 
 def _database(at: options.Where) -> str:
@@ -69,15 +70,16 @@ def _database(at: options.Where) -> str:
 
 def _privileges(at: options.Where) -> str:
     from unmigrate.cli.target import open_target
-    from unmigrate.execute.privileges import missing_privileges
+    from unmigrate.execute.privileges import loud_triggers, missing_privileges
 
     with open_target(at) as target:
         missing = missing_privileges(target.connection, target.url.schema)
+        loud = loud_triggers(target.connection, target.url.schema)
     if missing:
         from unmigrate.errors import EnvironmentProblem
 
         raise EnvironmentProblem("; ".join(m.what for m in missing), code="privileges", remedy="; ".join(m.remedy for m in missing))
-    return "may create the vault, lock and alter every table, and correct the ledger"
+    return f"may create the vault, lock and alter every table, and correct the ledger{loud}"
 
 
 def _scratch(at: options.Where) -> str:
@@ -101,6 +103,28 @@ def _configuration(at: options.Where) -> str:
 
     file = load(at.project).file
     return str(file) if file else "none: all defaults (unmigrate init writes one)"
+
+
+def _snapshots(at: options.Where) -> list[tuple[str, Callable[[], str]]]:
+    """What the provider of snapshots lacks, where unmigrate.toml names one."""
+    from unmigrate.config import load
+    from unmigrate.errors import EnvironmentProblem
+
+    def look() -> str:
+        from unmigrate.cli.snapshots import opened
+
+        provider = opened(at, None).provider
+        if missing := provider.lacking():
+            raise EnvironmentProblem("; ".join(missing), code="snapshots", remedy="see docs/snapshots.md for what the provider needs")
+        found = provider.snapshots()
+        notes = [f"{each.id}: {note}" for each in found if (note := each.detail.get("note"))]
+        return "; ".join([f"{provider.name}: {len(found)} there", *notes])
+
+    try:
+        file = load(at.project).file
+    except UnmigrateError:  # told above
+        return []
+    return [("snapshots", look)] if file and "[snapshot" in file.read_text(encoding="utf-8") else []
 
 
 def _adapters(at: options.Where) -> list[tuple[str, Callable[[], str]]]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "check": "Check new migrations at the pull request: proof, locks, lints, previous app.",
+    "split": "Make two migrations of a lossy one: add and fill now, drop later.",
     "audit": "Prove a whole history: one line per migration.",
     "plan": "Show the way back: statement and inverse, losses, blockers, locks, options.",
     "prove": "Prove the way back of migrations, or of a script of yours, on scratch.",
@@ -18,10 +19,13 @@ COMMANDS = {
     "status": "Show the ledger, vault and unfinished operations of a database.",
     "rollback": "Roll back applied or failed migrations on a database.",
     "deploy": "Apply pending migrations so that nothing they destroy is lost.",
+    "guard": "Keep what pending migrations destroy, where `prisma migrate deploy` runs them.",
     "redo": "Undo the undo: bring back what was rolled back last.",
     "purge": "Really drop what deploys and rollbacks have parked.",
     "snapshot": "Make, list, protect, drop and prune snapshots.",
     "restore": "Restore a snapshot into a new database or instance, and look at it.",
+    "refill": "Bring back from a snapshot what a migration had destroyed, and keep newer rows.",
+    "carry-over": "After a full restore: rows written to the old database since, counted and merged.",
     "verify": "Compare ledger, folder, live catalog, history and schema.prisma.",
     "run": "Run the whole runbook durably: run rollback, run list, run report.",
     "resume": "Go on with a run that was killed or stopped.",
@@ -43,7 +47,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"unmigrate.cli.{name}").command
+        command: click.Command = importlib.import_module(f"unmigrate.cli.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

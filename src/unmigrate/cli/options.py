@@ -12,6 +12,32 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Secret(click.ParamType):  # type: ignore[type-arg]  # older versions are not generic
+    """A URL; or where it stands, as no password should be in a command line: env:VARIABLE, or @FILE, as `restore --url-file` writes it."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        try:
+            if text.startswith("env:"):
+                found = os.environ[text.removeprefix("env:")]
+            elif text.startswith("@"):
+                found = Path(text[1:]).read_text(encoding="utf-8")
+            else:
+                return text
+        except KeyError:
+            self.fail(f"{text.removeprefix('env:')} is not set", param, ctx)
+        except (OSError, UnicodeDecodeError) as error:
+            self.fail(f"{text[1:]} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}", param, ctx)
+        if not found.strip():
+            self.fail(f"{text} is empty", param, ctx)
+        return found.strip()
+
+
+SECRET = Secret()
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """Where the project and the database are, as the flags say."""
@@ -37,7 +63,7 @@ def where_options(function: F) -> F:
         click.option("--migrations", type=click.Path(path_type=Path), help="The migrations folder, if not where Prisma looks."),
         click.option("--schema-file", type=click.Path(path_type=Path), help="schema.prisma or the folder of schema files."),
         click.option("--filter", "package", metavar="NAME", help="Package of a monorepo, by its package.json name."),
-        click.option("--url", help="Database URL, if not the one that Prisma finds."),
+        click.option("--url", type=SECRET, help="Database URL, env:VARIABLE or @FILE, if not the one that Prisma finds."),
         click.option("--project", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Project folder. Default: here."),
     ):
         function = option(function)
@@ -47,7 +73,7 @@ def where_options(function: F) -> F:
 def replay_options(function: F) -> F:
     """--setup, --trusted: for commands that replay migrations on scratch."""
     fence = (
-        "Run migrations on scratch as a superuser, for histories that need one (OWNER TO another role, event triggers). Gives up the "
+        "Run migrations on scratch as a superuser, for histories that need one (event triggers, say). Gives up the "
         "fence that keeps their SQL from this machine's files and programs: never for a pull request from a fork."
     )
     function = click.option("--trusted", is_flag=True, help=fence)(function)
@@ -74,10 +100,14 @@ def where(values: dict[str, Any]) -> Where:
 
 
 def setup_text(at: Where) -> str:
-    """The SQL that --setup gives. Raises UsageError."""
+    """The SQL that --setup gives, else [scratch] of unmigrate.toml. Raises UsageError."""
+    from unmigrate.config.load import load
     from unmigrate.prisma.migrations import read_sql
 
-    return read_sql(at.setup) if at.setup else ""
+    if at.setup:
+        return read_sql(at.setup)
+    config = load(at.project)
+    return read_sql(config.file.parent / config.scratch.setup) if config.file and config.scratch.setup else ""
 
 
 def load_project(at: Where) -> Any:

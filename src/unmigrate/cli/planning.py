@@ -118,6 +118,16 @@ def choose(target: Target, name: str | None, last: int | None, to: str | None) -
     return count
 
 
+def stored(target: Target, name: str | None, last: int | None, to: str | None) -> list[Plan] | None:
+    """The ways back that a guarded deploy left in the vault, newest first; None where planning on scratch is needed."""
+    from unmigrate.execute.ways import rollback_plans
+
+    if target.failed or not target.applied:
+        return None
+    count = chosen(target.migrations, target.applied, name, last, to)
+    return rollback_plans(target.connection, target.applied[-count:][::-1]) if count else None
+
+
 def unproved(plan: Plan) -> RefusedError:
     """What to say of a plan that is not proved: why, and what a person can do."""
     refused = next(v for v in plan.verdicts if v.schema == "refused")

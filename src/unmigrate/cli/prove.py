@@ -13,18 +13,37 @@ from unmigrate.cli import options, planning, render
 @click.option(
     "--down", "down_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A script of yours to prove instead."
 )
+@click.option(
+    "--on",
+    "source",
+    metavar="URL|DUMP",
+    type=options.SECRET,
+    help="Prove what this database, or pg_dump's file or directory, lacks (up to NAME), on a masked sample.",
+)
 @options.json_option
 @options.replay_options
 @options.where_options
-def command(name: str | None, last: int | None, to: str | None, down_file: Path | None, as_json: bool, **rest: Any) -> int:
+def command(
+    name: str | None, last: int | None, to: str | None, down_file: Path | None, source: str | None, as_json: bool, **rest: Any
+) -> int:  # fmt: skip
     """Prove on scratch that the last migrations can be undone: catalog, pg_dump, rows. Changes nothing else.
 
-    With --down FILE, tells what a script written by hand misses. Exit 0 proved, 1 lossy or not covered, 3 not proved.
+    With --down FILE, tells what a script written by hand misses. With --on, the rows are a sample of a database that is only read (a live
+    one, or a restored snapshot) or of a dump (pg_dump's file or directory) restored on scratch; its sizes say what to expect.
+    Exit 0 proved, 1 lossy, not covered or blocked, 3 not proved.
     """
     from unmigrate.cli.target import load
     from unmigrate.plan.build import chosen
 
     at = options.where(rest)
+    if source is not None:
+        from unmigrate.cli.prove_on import prove_on
+        from unmigrate.errors import UsageError
+
+        if last is not None or to is not None or down_file is not None:
+            remedy = "give NAME alone, or nothing: what the database lacks is proved"
+            raise UsageError("--on goes with none of --last, --to and --down", code="ambiguous", remedy=remedy)
+        return prove_on(at, source, name, as_json)
     project, migrations = load(at)
     count = chosen(migrations, [m.name for m in migrations], name, last, to)
     if down_file is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from unmigrate.cli import options, render, snapshots
+from unmigrate.words import amount
 
 
 @click.command("restore", epilog="Example: unmigrate restore --before 20250601120000_bad --to app_restored")
@@ -102,11 +103,10 @@ def _tell(made: Any, seen: Any, at: Any, as_json: bool) -> int:
         return 0
     click.echo(f"Restored {at} as {made.display}{f' in {made.seconds:.1f} s' if made.fresh else ' (by an earlier call)'}.")
     if seen:
-        click.echo(
-            f"Looked at: {len(seen.ledger)} migrations, {sum(seen.counts.values())} rows in {len(seen.counts)} tables, all readable."
-        )
-        for table, rows in sorted(seen.fewer.items()):
-            click.echo(f"  {table}: {rows} rows fewer than the old database has now")
+        rows = f"{amount(sum(seen.counts.values()), 'row')} in {amount(len(seen.counts), 'table')}"
+        click.echo(f"Looked at: {amount(len(seen.ledger), 'migration')}, {rows}, all readable.")
+        for table, fewer in sorted(seen.fewer.items()):
+            click.echo(f"  {table}: {amount(fewer, 'row')} fewer than the old database has now")
         if seen.missing:
             click.echo(f"It lacks {', '.join(seen.missing)} too, which the old database has.")
     click.echo("The old database is as it was, and in use until the connection string is changed.")

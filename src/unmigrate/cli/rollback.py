@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from unmigrate.cli import options, planning, render
+from unmigrate.cli import options, planning, refilling, render, ways_out
 
 
 @click.command("rollback", epilog="Example: unmigrate rollback --last 1 --url postgresql://…/app --yes")
@@ -20,7 +20,14 @@ from unmigrate.cli import options, planning, render
 @click.option("--lock-timeout", type=int, default=200, metavar="MS", help="Wait this long for locks per try. Default: 200.")
 @click.option("--max-lock", type=float, default=5.0, metavar="SECONDS", help="Refuse when locks would be held longer. Default: 5.")
 @click.option("--concurrently", is_flag=True, help="Build returning indexes outside the switch, without blocking writers.")
-@click.option("--fill", multiple=True, metavar="'COLUMN = SQL'", help="Value for a column that returns as NOT NULL.")
+@ways_out.options
+@click.option(
+    "--refill",
+    metavar="SNAPSHOT",
+    type=options.SECRET,
+    help="Then bring back what was destroyed, from a snapshot's id, 'last', 'before' (a point in time), or a restored database's URL.",
+)
+@refilling.options
 @options.json_option
 @options.replay_options
 @options.where_options
@@ -32,26 +39,18 @@ def command(name: str | None, last: int | None, to: str | None, plan_file: Path 
     """
     from unmigrate.cli.target import open_target
 
-    flags = {k: rest.pop(k) for k in ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock", "concurrently", "fill", "verbose")}
+    keys = ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock", "concurrently", "verbose")
+    flags = {k: rest.pop(k) for k in (*keys, *ways_out.FLAGS, "refill", "fill_touched", "batch", "keep_restored")}
     at = options.where(rest)
     with open_target(at) as target:
         if (unfinished := _resume(target, dry_run=flags["dry_run"])) is not None:
+            if flags["refill"]:
+                render.say("what it destroyed is not brought back yet: unmigrate refill")
             return _report([unfinished], as_json)
-        if plan_file is None and (stored := _stored(target, name, last, to, flags)):
-            return _execute(target, stored, flags, as_json)
+        if plan_file is None and (stored := planning.stored(target, name, last, to)):
+            return _execute(at, target, stored, flags, as_json)
         plan = _from_file(plan_file, target) if plan_file else _make(at, target, name, last, to, flags)
-        return _execute(target, [plan], flags, as_json)
-
-
-def _stored(target: Any, name: str | None, last: int | None, to: str | None, flags: dict[str, Any]) -> Any:
-    """The ways back that a guarded deploy left in the vault, newest first; None where planning on scratch is needed."""
-    from unmigrate.execute.ways import rollback_plans
-    from unmigrate.plan.build import chosen
-
-    if target.failed or not target.applied or flags["fill"] or flags["concurrently"]:
-        return None
-    count = chosen(target.migrations, target.applied, name, last, to)
-    return rollback_plans(target.connection, target.applied[-count:][::-1]) if count else None
+        return _execute(at, target, [plan], flags, as_json)
 
 
 def _resume(target: Any, *, dry_run: bool) -> Any:
@@ -98,31 +97,39 @@ def _make(at: options.Where, target: Any, name: str | None, last: int | None, to
     )  # fmt: skip
 
 
-def _execute(target: Any, plans: Any, flags: dict[str, Any], as_json: bool) -> int:
+def _execute(at: options.Where, target: Any, plans: Any, flags: dict[str, Any], as_json: bool) -> int:
     """Show, ask, switch. Several plans, newest first, switch one after the other: the ledger names the state between them."""
     from unmigrate.cli.show_plan import show, show_brief
     from unmigrate.execute.refuse import refuse_counted
     from unmigrate.execute.rollback import execute, inspect
     from unmigrate.park.publications import remarks
 
+    decisions = ways_out.parsed(flags)
+    plans = ways_out.applied(plans, decisions)
     shown = [inspect(target.connection, plans[0]), *plans[1:]]  # what the others will meet can be asked when it is their turn
     for plan in shown if not as_json else ():
         (show if flags["verbose"] else show_brief)(plan, remarks(target.connection))
+    if not (as_json or flags["yes"] or flags["dry_run"]) and (more := ways_out.asked(shown[0], decisions)) != decisions:
+        plans = ways_out.applied(plans, more)
+        shown = [inspect(target.connection, plans[0]), *plans[1:]]
     for plan in plans:
         if not plan.proved:
             raise planning.unproved(plan)
-    if not (flags["yes"] or flags["dry_run"]):
-        refuse_counted(shown[0], accept_loss=flags["accept_loss"], max_lock_seconds=flags["max_lock"])  # rather now than after a "yes"
-        if not _confirmed(target, [name for plan in plans for name in plan.migrations]):
-            raise click.Abort
-    outcomes = [
-        execute(
-            target.open, plan, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"], max_lock_seconds=flags["max_lock"],
-            dry_run=flags["dry_run"], on_progress=render.say,
-        )
-        for plan in (plans[:1] if flags["dry_run"] else plans)
-    ]  # fmt: skip
-    status = _report(outcomes, as_json)
+    with refilling.after(at, plans, flags) as back:
+        if not (flags["yes"] or flags["dry_run"]):
+            limits = {"accept_loss": flags["accept_loss"], "max_lock_seconds": flags["max_lock"], "returning": back.returning}
+            refuse_counted(shown[0], **limits)  # rather now than after a "yes"
+            if not _confirmed(target, [name for plan in plans for name in plan.migrations]):
+                raise click.Abort
+        outcomes = [
+            execute(
+                target.open, plan, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"],
+                max_lock_seconds=flags["max_lock"], dry_run=flags["dry_run"], on_progress=render.say, returning=back.returning,
+            )
+            for plan in (plans[:1] if flags["dry_run"] else plans)
+        ]  # fmt: skip
+        refilled = None if flags["dry_run"] else back.refill()
+    status = _report(outcomes, as_json, refilled)
     if not flags["dry_run"] and not as_json:
         _warn(target, [name for plan in plans for name in plan.migrations])
     return status
@@ -136,13 +143,17 @@ def _confirmed(target: Any, names: Any) -> bool:
     return click.confirm(f"\nUndo {', '.join(names)} on {target.url.display}?", err=True)
 
 
-def _report(outcomes: Any, as_json: bool) -> int:
+def _report(outcomes: Any, as_json: bool, refilled: Any = None) -> int:
     if as_json:
         found = [outcome.to_json() for outcome in outcomes]
+        if refilled:
+            found[-1] |= {"refill": refilled.to_json()}
         render.print_json(found[0] if len(found) == 1 else found)
     else:
         for line in (line for outcome in outcomes for line in outcome.lines()):
             click.echo(line)
+        if refilled:
+            refilling.tell(refilled.report, refilled.notes)
     return 0
 
 

@@ -7,6 +7,9 @@ import click
 
 from unmigrate.cli import options, planning, render
 from unmigrate.cli.run_common import Chosen, ask, decide, finish, open_store, scene_of
+from unmigrate.words import amount
+
+_LISTED = 12
 
 
 @click.group("run", epilog="Example: unmigrate run rollback 20250601120000_bad --dry-run")
@@ -20,8 +23,17 @@ def command() -> None:
 @click.option(
     "--way", type=click.Choice(["reverse", "restore"]), default="reverse", help="Undo it, or restore a snapshot. Default: reverse."
 )
-@click.option("--snapshot", metavar="ID", help="For --way restore: which snapshot snapshot.restore_command restores.")
-@click.option("--database", metavar="URL", help="For --way restore: the new database, restored already.")
+@click.option("--snapshot", metavar="ID", help="For --way restore: which snapshot. Default: the last from before.")
+@click.option(
+    "--database",
+    metavar="URL",
+    type=options.SECRET,
+    help="For --way restore: the new database, restored already (env:VARIABLE, @FILE).",
+)
+@click.option(
+    "--refill", metavar="SNAPSHOT", type=options.SECRET,
+    help="Then bring back what was destroyed, from a snapshot's id, 'last', 'before' (a point in time), or a restored database's URL.",
+)  # fmt: skip
 @click.option("--maintenance", is_flag=True, help="Keep writers away although this way needs no downtime.")
 @click.option("--approve", multiple=True, metavar="STEP", help="Let a step go on that waits for a person (run.approve); or gate.")
 @click.option("--accept-loss", is_flag=True, help="Go on although something is lost; it is copied to the vault first.")
@@ -44,6 +56,7 @@ def rollback(name: str | None, last: int | None, to: str | None, as_json: bool, 
         "way",
         "snapshot",
         "database",
+        "refill",
         "tag",
         "maintenance",
         "approve",
@@ -60,7 +73,8 @@ def rollback(name: str | None, last: int | None, to: str | None, as_json: bool, 
     scene = scene_of(chosen, frozenset(flags["approve"]), as_json=as_json)
     if flags["dry_run"]:
         try:
-            return _show(scene, as_json)
+            _show(scene, as_json)
+            return 0
         finally:
             scene.keep.discard()
     if not flags["yes"]:
@@ -79,18 +93,28 @@ def rollback(name: str | None, last: int | None, to: str | None, as_json: bool, 
     return finish(scene, result, as_json=as_json)
 
 
-def _show(scene: Any, as_json: bool) -> int:
-    """The runbook, filled in."""
+def _show(scene: Any, as_json: bool) -> None:
+    """The runbook, filled in, and what it loses. Raises what would stop it before anything is touched."""
+    from unmigrate.runbook.foresight import foresee
     from unmigrate.runbook.steps import steps_of
 
     steps = [(step, step.shown(scene)) for step in steps_of(scene.spec)]
+    with render.waiting("looking at what would be lost"):
+        found = foresee(scene)
     if as_json:
         spec = scene.spec
         render.print_json({
             "way": spec.way, "migrations": spec.migrations, "database": spec.display, "tag": spec.tag,
             "steps": [{"step": s.name, "title": s.title, "shown": shown, "approval": s.name in spec.approve} for s, shown in steps],
+            "losses": list(found.losses), "basis": found.basis, "blocked": list(found.blocked), "consents": scene.consents,
         })  # fmt: skip
-        return 0
+    else:
+        _tell(scene, steps, found)
+    if found.refusal is not None:
+        raise found.refusal
+
+
+def _tell(scene: Any, steps: list[Any], found: Any) -> None:
     click.echo(
         f"Undo {', '.join(scene.spec.migrations)} on {scene.spec.display}, by the way: {scene.spec.way}; app: {scene.spec.tag or '-'}"
     )
@@ -99,7 +123,25 @@ def _show(scene: Any, as_json: bool) -> int:
         click.echo(f"{number:2}. {click.style(step.title, bold=True)} [{step.name}]{waits}")
         for line in shown:
             click.echo("      " + line.replace("\n", "\n      "))
-    return 0
+    _tell_losses(scene, found)
+
+
+def _tell_losses(scene: Any, found: Any) -> None:
+    """What is lost, how that is known, and whether consent is there."""
+    if not found.losses:
+        click.echo(f"\nNothing is lost ({found.basis}).")
+    else:
+        consent = "consented to by --accept-loss" if scene.consents else "needs --accept-loss"
+        click.echo(f"\n{click.style('Lost', bold=True)} ({consent}; {found.basis})")
+    for loss in found.losses[:_LISTED]:
+        rows = "" if loss["rows"] is None else f" ({amount(loss['rows'], 'row')})"
+        render.paragraph(f"{loss['object']}{rows}{': ' * bool(loss['why'])}{loss['why']}")
+    if len(found.losses) > _LISTED:
+        click.echo(f"  and {len(found.losses) - _LISTED} more: --json names all")
+    for line in found.passed:
+        render.paragraph(line, indent=0)
+    for line in found.blocked:
+        render.paragraph(f"blocks: {line}")
 
 
 @command.command("list", epilog="Example: unmigrate run list --json")

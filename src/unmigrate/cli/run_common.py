@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import click
 
-from unmigrate.cli import options, planning, render
+from unmigrate.cli import options, planning, refilling, render
 from unmigrate.config import Config, load
 from unmigrate.errors import EnvironmentProblem, RefusedError, UsageError
 
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A run that could begin. url: with its secrets; restored: of the database restored already, for the way "restore"."""
+    """A run that could begin. url: with its secrets; restored: of the database restored already, for the way "restore";
+    refill: likewise, to refill from."""
 
     spec: "Spec"
     config: Config
     url: str
     restored: str | None = None
+    refill: str | None = None
 
 
 def decide(at: options.Where, name: str | None, last: int | None, to: str | None, flags: dict[str, Any]) -> Chosen:
@@ -42,9 +44,13 @@ def decide(at: options.Where, name: str | None, last: int | None, to: str | None
         if waiting := pending(target.connection):
             message = f"operation {waiting[0].id} is not finished"
             raise RefusedError(message, code="unfinished", remedy="unmigrate rollback finishes it first")
+        if name is None and last is None and to is None:
+            _refuse_next(at, target)
         if flags["way"] == "restore":
-            _refuse_restore(config, flags)
+            if flags["refill"]:
+                raise UsageError("--refill goes with the reverse way", code="ambiguous", remedy="leave out --refill, or --way restore")
             names = target.failed or target.applied[-planning.choose(target, name, last, to) :][::-1]
+            flags = {**flags, "snapshot": _snapshot(at, config, target, flags, names[-1])}
             return Chosen(_spec(at, config, target, flags, tuple(names), ()), config, str(target.project.url), flags["database"])
         plans = _plans(at, target, name, last, to, flags)
         for plan in plans:
@@ -52,25 +58,54 @@ def decide(at: options.Where, name: str | None, last: int | None, to: str | None
                 raise planning.unproved(plan)
         plans[0] = inspect(target.connection, plans[0])
         names = [n for plan in plans for n in plan.migrations]
-        return Chosen(_spec(at, config, target, flags, tuple(names), tuple(p.to_json() for p in plans)), config, str(target.project.url))
+        refill, given = refilling.for_run(at, plans, flags["refill"]) if flags["refill"] else (None, None)
+        spec = _spec(at, config, target, flags, tuple(names), tuple(p.to_json() for p in plans), refill)
+        return Chosen(spec, config, str(target.project.url), refill=given)
 
 
-def _refuse_restore(config: Config, flags: dict[str, Any]) -> None:
-    """What the way by restoring needs must be there before anything begins."""
+def _refuse_next(at: options.Where, target: Any) -> None:
+    """Raise RefusedError where the last run has rolled back what was applied last, and nothing was deployed since: asked for again, the
+    same words would mean the migration before it.
+    """
+    try:
+        here = [s for s in runs(at.project) if s.spec.project == str(at.project.resolve()) and s.result and s.result.state == "done"]
+    except EnvironmentProblem as error:
+        if error.code == "no-run":
+            return
+        raise
+    standing = {*target.applied, *target.failed}
+    if not here or not target.applied or standing & set(here[-1].spec.migrations):
+        return
+    finished = [row.finished_at for state in target.states if state.state == "applied" for row in state.rows if row.finished_at]
+    if not target.failed and max(finished) < datetime.fromisoformat(here[-1].spec.began):
+        message = (
+            f"run {here[-1].spec.run} has rolled back {', '.join(here[-1].spec.migrations)} already; next would be {target.applied[-1]}"
+        )
+        raise RefusedError(message, code="rolled-back", remedy=f"unmigrate run rollback {target.applied[-1]}, if that is what you want")
+
+
+def _snapshot(at: options.Where, config: Config, target: Any, flags: dict[str, Any], oldest: str) -> str | None:
+    """Which snapshot is restored, None where that was done already. What this way needs must be there before anything begins."""
+    from unmigrate.runbook.adapters import snapshots
+
     c = config.connection
     if not (c.env_file or c.kubernetes or c.aws or c.command):
         message = "unmigrate.toml does not say where the app's connection string stands"
         raise UsageError(message, code="no-connection", remedy="write [connection.env_file], .kubernetes, .aws or .command")
-    if flags["database"] is None and config.snapshot.restore_command is None:
-        remedy = "give --database URL of what was restored, or write snapshot.restore_command"
-        raise UsageError("nobody restores the snapshot", code="no-restore", remedy=remedy)
-    if flags["database"] is None and flags["snapshot"] is None:
+    if flags["database"] is not None:
+        return None
+    if config.snapshot.restore_command is None:
+        url, schema = str(target.project.url), target.url.schema
+        return snapshots.choose(config, url, at.project, os.environ, target.connection, schema, oldest, flags["snapshot"])
+    if flags["snapshot"] is None:
         raise UsageError("which snapshot is to be restored?", code="no-snapshot", remedy="give --snapshot ID")
+    return str(flags["snapshot"])
 
 
 def _spec(
-    at: options.Where, config: Config, target: Any, flags: dict[str, Any], names: tuple[str, ...], plans: tuple[dict[str, Any], ...]
-) -> "Spec":
+    at: options.Where, config: Config, target: Any, flags: dict[str, Any], names: tuple[str, ...], plans: tuple[dict[str, Any], ...],
+    refill: dict[str, Any] | None = None,
+) -> "Spec":  # fmt: skip
     from unmigrate.runbook.model import Spec
     from unmigrate.runbook.steps import names_for
 
@@ -81,7 +116,8 @@ def _spec(
     now = datetime.now(UTC)
     return Spec(
         run=f"{now:%Y%m%d-%H%M%S}-{uuid4().hex[:4]}", project=str(at.project.resolve()), way=way, migrations=names,
-        display=target.url.display, schema=target.url.schema, steps=names_for(config, way, maintenance=maintenance), plans=plans,
+        display=target.url.display, schema=target.url.schema, plans=plans, refill=refill,
+        steps=names_for(config, way, maintenance=maintenance, refill=refill is not None),
         snapshot={"id": flags["snapshot"]} if flags["snapshot"] else None, tag=flags["tag"] or fitting_tag(config, target, keep),
         approve=config.run.approve, maintenance=maintenance, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"],
         max_lock_seconds=flags["max_lock"], flags={"package": at.package, **files}, actor=actor(), began=now.isoformat(timespec="seconds"),
@@ -138,6 +174,10 @@ def scene_of(chosen: Chosen, allow: frozenset[str], *, as_json: bool = False) ->
         keep.put("source", chosen.url)
     if chosen.restored:
         keep.put("target", chosen.restored)
+    if chosen.refill:
+        from unmigrate.runbook.steps.refill import GIVEN
+
+        keep.put(GIVEN, chosen.refill)
     return Scene(chosen.spec, chosen.config, keep, os.environ, say=render.say, allow=allow)
 
 
@@ -210,11 +250,14 @@ def scene_again(last: "Session", project: Path, url: str | None, allow: frozense
 def finish(scene: "Scene", result: "Result", *, as_json: bool) -> int:
     """Say how it ended. Raises the error to end with, unless it is done."""
     from unmigrate.runbook import report
+    from unmigrate.runbook.flow import evidence
     from unmigrate.runbook.runner import ended
 
     if result.state != "done":
         report.write(scene.root / scene.config.run.report, scene.spec, result.records, result.state)
-    if result.state in ("done", "refused", "aborted"):
+    if result.state == "done" and evidence("restore", result.records).get("losses"):
+        scene.keep.reduce(("source", "target"))  # for carry-over --run, which forgets them
+    elif result.state in ("done", "refused", "aborted"):
         scene.keep.forget()
     if as_json:
         render.print_json({"run": scene.spec.run, **result.to_json()})

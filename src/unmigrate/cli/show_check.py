@@ -49,6 +49,8 @@ def _examined(each: Examined) -> None:
     for gap in each.not_covered:
         click.echo(f"  not shown: {gap}")
     _findings(each.findings)
+    if each.advice:
+        click.echo(f"  {each.advice}")
 
 
 def _findings(findings: Sequence[Finding]) -> None:

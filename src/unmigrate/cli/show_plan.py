@@ -1,12 +1,14 @@
 """A plan for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 
 from unmigrate.cli.render import console, paragraph, styled
-from unmigrate.plan.model import Plan
+from unmigrate.plan.model import Option, Plan
+from unmigrate.words import amount
 
+LONG = 240  # so much of a statement of ours
 BRIEF = 8  # so many lines of a list before "and N more"
 
 
@@ -26,6 +28,50 @@ def show(plan: Plan, remarks: Iterable[str] = (), *, statements: bool = True) ->
         paragraph(f"note: {remark}", indent=0)
 
 
+_PHASES = {
+    "prepare": "Before the switch, while the application writes",
+    "switch": "The switch, in one transaction",
+    "finish": "After the switch, while the application writes",
+}
+
+
+def show_vault(plans: Sequence[Plan], options: Iterable[Option], remarks: Iterable[str] = ()) -> None:
+    """The ways from the vault, newest first: steps by phase, what returns, rows that block, locks; and what else could be done."""
+    from unmigrate.plan.returning import returns
+
+    for plan in plans:
+        name = click.style(plan.id, bold=True)
+        click.echo(f"Plan {name} on PostgreSQL {plan.server_major}, from the vault: undo {', '.join(plan.migrations)}\n")
+        for verdict in plan.verdicts:
+            click.echo(f"  schema {styled(verdict.schema)}, data {styled(verdict.data)}{f'  {verdict.reason}' if verdict.reason else ''}")
+            for gap in verdict.not_covered:
+                click.echo(f"    not covered: {gap}")
+        _returning(returns(plan))
+        for phase, title in _PHASES.items():
+            steps = [step for step in plan.steps if step.phase == phase]
+            if steps:
+                click.echo(click.style(f"\n{title}", bold=True))
+            for step in steps:
+                sql = " ".join(step.sql.split())
+                paragraph(sql if len(sql) <= LONG else f"{sql[:LONG]} …")
+        _counted(plan)
+        click.echo()
+    if len(plans) > 1:
+        paragraph("note: rows that block the older ones are asked for when it is their turn", indent=0)
+    click.echo(click.style("Options", bold=True))
+    for option in options:
+        _option(option)
+    for note in (*(n for plan in plans for n in plan.notes), *remarks):
+        click.echo()
+        paragraph(f"note: {note}", indent=0)
+
+
+def _returning(names: Sequence[str]) -> None:
+    click.echo(click.style("\nComes back", bold=True))
+    for name in names or ("nothing that was kept: the migration destroyed nothing",):
+        paragraph(name)
+
+
 def show_brief(plan: Plan, remarks: Iterable[str] = ()) -> None:
     """What must be known before saying yes: what is undone, what is lost, what blocks, how long locks are held."""
     click.echo(f"To undo, on PostgreSQL {plan.server_major}:\n")
@@ -41,8 +87,7 @@ def show_brief(plan: Plan, remarks: Iterable[str] = ()) -> None:
     for note in (*plan.notes, *remarks):
         click.echo()
         paragraph(f"note: {note}", indent=0)
-    count = len(plan.steps)
-    click.echo(f"\n{count} statement{'' if count == 1 else 's'}: --verbose, or unmigrate plan, shows each beside what it undoes.")
+    click.echo(f"\n{amount(len(plan.steps), 'statement')}: --verbose, or unmigrate plan, shows each beside what it undoes.")
 
 
 def _brief_losses(plan: Plan) -> None:
@@ -57,7 +102,7 @@ def _brief_losses(plan: Plan) -> None:
         return
     if taken:
         click.echo(click.style("\nTaken away, and copied to the vault", bold=True))
-        _some([f"{loss.object}{'' if loss.rows is None else f' ({loss.rows} rows)'}" for loss in taken])
+        _some([f"{loss.object}{'' if loss.rows is None else _rows(loss.rows)}" for loss in taken])
     if gone:
         click.echo(click.style("\nDoes not come back, as the migration destroyed or changed it", bold=True))
         _some([f"{loss.object}: {loss.reason}" for loss in gone])
@@ -95,6 +140,10 @@ def _show_statements(plan: Plan) -> None:
     console().print(table)
 
 
+def _rows(count: int) -> str:
+    return f" ({amount(count, 'row')})"
+
+
 def _short(sql: str) -> str:
     from rich.markup import escape
 
@@ -105,8 +154,8 @@ def _short(sql: str) -> str:
 def _blockers(plan: Plan) -> None:
     click.echo(click.style("\nRows that block", bold=True, fg="red"))
     for blocker in plan.blockers:
-        rows = "an unknown number of" if blocker.rows < 0 else blocker.rows
-        paragraph(f"{blocker.object}: {rows} rows: {blocker.reason}")
+        rows = "an unknown number of rows" if blocker.rows < 0 else amount(blocker.rows, "row")
+        paragraph(f"{blocker.object}: {rows}: {blocker.reason}")
         for sample in blocker.samples:
             paragraph(f"e.g. {sample}", indent=4)
         for way in blocker.ways_out:
@@ -114,10 +163,20 @@ def _blockers(plan: Plan) -> None:
 
 
 def _lists(plan: Plan) -> None:
+    _counted(plan)
+    click.echo(click.style("\nOptions", bold=True))
+    for option in plan.options:
+        _option(option)
+    for note in plan.notes:
+        click.echo(f"\nnote: {note}")
+
+
+def _counted(plan: Plan) -> None:
+    """What is lost, what blocks, what is locked."""
     if plan.losses:
         click.echo(click.style("\nLosses", bold=True))
         for loss in plan.losses:
-            rows = "" if loss.rows is None else f" ({loss.rows} rows)"
+            rows = "" if loss.rows is None else _rows(loss.rows)
             click.echo(f"  {loss.object}{rows}: {loss.reason}")
     else:
         click.echo("\nNothing is lost.")
@@ -128,9 +187,17 @@ def _lists(plan: Plan) -> None:
         for lock in plan.locks:
             time = "" if lock.seconds is None else f", about {lock.seconds:.2f} s"
             click.echo(f"  {lock.table}: {lock.mode} ({lock.work}{time})")
-    click.echo(click.style("\nOptions", bold=True))
-    for option in plan.options:
-        mark = click.style("→", fg="green") if option.recommended else " "
-        click.echo(f"  {mark} {option.name}: loses {option.loses}; downtime: {option.downtime}; needs {option.needs} ({option.reason})")
-    for note in plan.notes:
-        click.echo(f"\nnote: {note}")
+
+
+def _option(option: Option) -> None:
+    """One way to go: the first line says what it is, the others what it costs."""
+    name = f"{option.name} {option.of}".strip()
+    mark = click.style("→", fg="green") if option.recommended else " "
+    click.echo(f"  {mark} {click.style(name, bold=option.recommended)}{'' if option.possible else ' (not as things stand)'}")
+    blocked = {0: "", -1: "rows block, uncounted; "}.get(option.blocked, f"{amount(option.blocked, 'row blocks', 'rows block')}; ")
+    basis = f" ({option.basis})" if option.basis else ""
+    disk = "" if option.disk is None else f"; disk {option.disk / 1e6:,.0f} MB"
+    paragraph(f"loses {option.loses}", indent=6)
+    paragraph(f"{blocked}writers wait: {option.downtime}{basis}{disk}", indent=6)
+    paragraph(f"needs {option.needs}", indent=6)
+    paragraph(f"{'recommended: ' if option.recommended else ''}{option.reason}", indent=6)

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from unmigrate.cli import options, render, snapshots
+from unmigrate.words import amount
 
 
 @click.group("snapshot", epilog="Example: unmigrate snapshot create --label before-release")
@@ -52,6 +53,7 @@ def list_(before: str | None, as_json: bool, provider: str | None, **rest: Any) 
         verdict = "" if not verdicts else "  before it" if not verdicts[number].reason else f"  no: {verdicts[number].reason}"
         shown = f"{each.created_at:%Y-%m-%d %H:%M:%S}  {each.lsn or '-':>12}  {snapshots.size(each.size):>9}"
         click.echo(f"{shown}  {'protected' if each.protected else '         '}  {each.id}{verdict}")
+        _note(each)
     if not found:
         click.echo("There is no snapshot.")
     return 0
@@ -73,7 +75,13 @@ def protect(snapshot: str, off: bool, dry_run: bool, as_json: bool, provider: st
         render.print_json(made.to_json())
     else:
         click.echo(f"{made.id} is {'protected' if made.protected else 'not protected any more'}.")
+        _note(made)
     return 0
+
+
+def _note(made: Any) -> None:
+    if note := made.detail.get("note"):
+        render.paragraph(f"note: {note}", indent=4)
 
 
 @command.command("drop", epilog="Example: unmigrate snapshot drop app-20250601T115500Z-manual --yes")
@@ -115,10 +123,23 @@ def prune(keep: int, dry_run: bool, yes: bool, as_json: bool, provider: str | No
     if dry_run:
         return snapshots.tell_commands(tuple(line for each in old for line in source.provider.shown_drop(each)), as_json)
     if old:
-        snapshots.confirmed(f"Drop {len(old)} snapshots for good?", yes)
-    for each in old:
-        source.provider.drop(each)
-    return _dropped(old, as_json)
+        snapshots.confirmed(f"Drop {amount(len(old), 'snapshot')} for good?", yes)
+    dropped = [each for each in reversed(old) if _went(source.provider, each)]  # what builds upon another goes before it
+    return _dropped(dropped[::-1], as_json)
+
+
+def _went(provider: Any, snapshot: str) -> bool:
+    """Drop one, unless the provider keeps it for others that build upon it, or as the last."""
+    from unmigrate.errors import RefusedError
+
+    try:
+        provider.drop(snapshot)
+    except RefusedError as error:
+        if error.code not in ("needed", "last"):
+            raise
+        click.echo(f"{snapshot} stays: {error}", err=True)
+        return False
+    return True
 
 
 def _points(source: snapshots.Opened) -> Any:

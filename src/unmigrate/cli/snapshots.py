@@ -36,14 +36,14 @@ def provider_options(function: F) -> F:
     return click.option("--provider", type=names, help="Who makes snapshots, if not as unmigrate.toml says.")(function)
 
 
-def opened(at: options.Where, provider: str | None, *, end_sessions: bool = False) -> Opened:
-    """Raises UsageError for a provider that is not configured."""
+def opened(at: options.Where, provider: str | None, *, end_sessions: bool = False, url: str | None = None) -> Opened:
+    """url: of another source than the project's database. Raises UsageError for a provider that is not configured."""
     from unmigrate.cli.target import url_text
     from unmigrate.config import load
     from unmigrate.prisma.url import parse_url
     from unmigrate.snapshot.open import open_provider
 
-    text, config = url_text(at), load(at.project)
+    text, config = url or url_text(at), load(at.project)
     made = open_provider(config, text, at.project.resolve(), os.environ, name=provider, end_sessions=end_sessions)
     return Opened(made, text, parse_url(text), config)
 

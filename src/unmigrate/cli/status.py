@@ -16,12 +16,17 @@ def command(as_json: bool, **rest: Any) -> int:
     Exit 1 when something is pending, failed, edited, ahead or unfinished.
     """
     from unmigrate.cli.target import open_target
+    from unmigrate.config import load as load_config
     from unmigrate.execute.rollback import history, pending
     from unmigrate.park import publications
+    from unmigrate.park.armed import armed
     from unmigrate.park.purge import kept
     from unmigrate.prisma.ledger import predict_status
+    from unmigrate.snapshot import merging
 
-    with open_target(options.where(rest)) as target:
+    at = options.where(rest)
+    park = load_config(at.project).park
+    with open_target(at) as target:
         prediction = predict_status(target.states, minor=target.project.version or (7, 9))
         operations, unfinished = history(target.connection), pending(target.connection)
         remarks = [r for s in target.states for r in _remarks(s)]
@@ -31,6 +36,8 @@ def command(as_json: bool, **rest: Any) -> int:
             for s in target.states
             if s.state == "pending" and s.name in undone
         ]
+        remarks += merging.unfinished(target.connection)
+        remarks += [f"a guard waits for {g.migration} ({g.state}): unmigrate guard finish, or abandon" for g in armed(target.connection)]
         notes = publications.remarks(target.connection)
         parked = kept(target.connection)
     if as_json:
@@ -40,10 +47,11 @@ def command(as_json: bool, **rest: Any) -> int:
             ],
             "prisma_migrate_status": {"exit_code": prediction.exit_code, "says": prediction.text},
             "operations": [o.to_json() for o in operations], "unfinished": [o.to_json() for o in unfinished], "remarks": remarks,
-            "notes": notes, "parked": [k.to_json() for k in parked],
+            "notes": notes, "parked": [k.to_json() | {"days": park.days(k.tables)} for k in parked],
         })  # fmt: skip
     else:
-        _show(target, prediction, operations, unfinished, [*remarks, *(f"note: {n}" for n in notes), *(k.line() for k in parked)])
+        told = [*remarks, *(f"note: {n}" for n in notes), *(k.line(park.days(k.tables)) for k in parked)]
+        _show(target, prediction, operations, unfinished, told)
     return 1 if remarks or unfinished or prediction.exit_code else 0
 
 

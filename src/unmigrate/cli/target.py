@@ -1,6 +1,6 @@
 """A project and its database as the commands meet them: folder, ledger, states."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,7 @@ class Target:
     url: DatabaseUrl
     connection: psycopg.Connection[Any]
     states: tuple[MigrationState, ...]
+    has_ledger: bool = True
 
     @property
     def major(self) -> int:
@@ -62,12 +63,17 @@ def load(at: Where) -> tuple[Project, tuple[Migration, ...]]:
 @contextmanager
 def connect_only(at: Where) -> Iterator[tuple[psycopg.Connection[Any], Config]]:
     """Connect to --url, or to the project's database, for commands that need no migrations folder; and unmigrate.toml, if there is one."""
-    url = parse_url(at.url) if at.url else _url(load_project(at))
-    connection = connect(url)
+    connection = connecting(at)()
     try:
         yield connection, load_config(at.project)
     finally:
         connection.close()
+
+
+def connecting(at: Where) -> Callable[[], psycopg.Connection[Any]]:
+    """What connects to --url, or to the project's database, each time it is called."""
+    url = parse_url(at.url) if at.url else _url(load_project(at))
+    return lambda: connect(url)
 
 
 def _url(project: Project) -> DatabaseUrl:
@@ -101,6 +107,6 @@ def open_target(at: Where, *, ledger: bool = True) -> Iterator[Target]:
         if rows is None and ledger:
             remedy = f'the ledger is looked for in schema "{url.schema}": check ?schema= in the URL'
             raise RefusedError("this database has no _prisma_migrations table", code="no-ledger", remedy=remedy)
-        yield Target(project, migrations, url, connection, states(migrations, rows or ()))
+        yield Target(project, migrations, url, connection, states(migrations, rows or ()), rows is not None)
     finally:
         connection.close()

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from unmigrate.cli import options, render
+from unmigrate.words import amount
 
 
 @click.command("versions", epilog="Example: unmigrate versions --without 20250601120000_bad")
@@ -32,7 +33,7 @@ def command(name: str | None, tags: str | None, as_json: bool, **rest: Any) -> i
         render.print_json({"versions": rows})
         return 0
     for row in rows:
-        click.echo(f"{row['tag']:24} {row['at'][:10]}  {row['migrations']} migrations, last {row['last'] or 'none'}")
+        click.echo(f"{row['tag']:24} {row['at'][:10]}  {amount(row['migrations'], 'migration')}, last {row['last'] or 'none'}")
     if not rows:
         click.echo("no tag fits" if found else "git has no such tags")
     return 0
