@@ -2,7 +2,12 @@
 
 import os
 import pickle
+import signal
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,32 +38,47 @@ VARIED = [
     migration("06", "DROP VIEW v; DROP TABLE b.t CASCADE; DELETE FROM b.u"),
 ]
 DROPPED = "the migration dropped the column"
-DIES = (
-    """
-import os, pickle
-dump, sent = pickle.dump, []
-def dying(*args):
-    dump(*args); args[1].flush(); sent.append(1)
-    if len(sent) == 2: os._exit(9)
-pickle.dump = dying
-"""
-    + later.START
-)
+
+
+class Dying:
+    """A pipe whose process is killed after its second message."""
+
+    def __init__(self, out: Any) -> None:
+        self._out, self._sent = out, 0
+
+    def send(self, message: object) -> None:
+        self._out.send(message)
+        self._sent += 1
+        if self._sent == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def ends_at_once(task: later.Task, out: Any) -> None:
+    sys.exit(1)
+
+
+def says_something_else(task: later.Task, out: Any) -> None:
+    out.send_bytes(b"noise")
+    time.sleep(60)
+
+
+def is_killed(task: later.Task, out: Any, prove: Callable[..., None] = later.prove_there) -> None:
+    prove(task, Dying(out))
 
 
 def entries(work: Workspace, migrations: list[Migration], *, rows: bool, jobs: int) -> list[Entry]:
     return list(audit(work, migrations, rows=rows, jobs=jobs))
 
 
-@pytest.mark.parametrize("start", [later.START, "import sys; sys.exit(1)", "import time; print('noise'); time.sleep(60)", DIES])
+@pytest.mark.parametrize("other", [later.prove_there, ends_at_once, says_something_else, is_killed])
 @pytest.mark.parametrize("migrations", [HISTORY, BROKEN])
 @pytest.mark.parametrize("rows", [False, True])
 def test_two_say_what_one_says(
-    work: Workspace, monkeypatch: pytest.MonkeyPatch, migrations: list[Migration], start: str, rows: bool
+    work: Workspace, monkeypatch: pytest.MonkeyPatch, migrations: list[Migration], other: Callable[..., None], rows: bool
 ) -> None:
     alone = entries(work, migrations, rows=rows, jobs=1)
     monkeypatch.setattr(later, "WORTH_IT", 2)
-    monkeypatch.setattr(later, "START", start)
+    monkeypatch.setattr(later, "prove_there", other)
     assert later.worth_it(migrations, 2) and not later.worth_it(migrations, 1)
     assert entries(work, migrations, rows=rows, jobs=2) == alone
     assert [e.report["schema"]["verdict"] for e in alone[:12]] == ["exact"] * 11 + ["column-order"]
@@ -67,6 +87,12 @@ def test_two_say_what_one_says(
         "lost": ["public.t.c2"],
         "reasons": {"public.t.c2": DROPPED},
     }
+
+
+def test_a_process_that_shares_nothing_says_the_same(work: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(later, "START", "spawn")
+    monkeypatch.setattr(later, "WORTH_IT", 2)
+    assert entries(work, VARIED, rows=False, jobs=2) == entries(work, VARIED, rows=False, jobs=1)
 
 
 @pytest.mark.parametrize("migrations", [HISTORY, VARIED])

@@ -83,7 +83,8 @@ class Observer:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
         self._counting = counting(connection)
-        self._begun = self._since = Counts((), ())
+        self._begun: Counts = {}
+        self._since: Counts = {}
         self._beyond: dict[str, None] = {}
         self.reset()
 

@@ -5,10 +5,10 @@ looked at. Rows written by the open transaction have age(xmin) <= 0, its subtran
 but the count: the identities that remain tell which. What other transactions committed since a mark is found by age too, in all catalogs.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -178,12 +178,15 @@ _IDENTITIES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Rows written and deleted per catalog, as this backend has counted so far; in the order of `watched_catalogs`."""
+class Count(NamedTuple):
+    """Rows of one catalog that this backend has written and deleted so far."""
 
-    written: tuple[int, ...]
-    deleted: tuple[int, ...]
+    written: int
+    deleted: int
+
+
+Counts = Mapping[str, Count]  # by catalog; those with nothing to count are left out
+_NONE = Count(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,27 +210,23 @@ def watched_catalogs() -> tuple[str, ...]:
 
 def counting(connection: psycopg.Connection[Any]) -> prepared.Call:
     """What reads the counters on this server. Earlier transactions may be among them: compare with those at its beginning."""
-    rows = connection.execute(
-        "select coalesce(to_regclass('pg_catalog.' || n)::oid, 0)::int8 from unnest(%s::text[]) with ordinality u(n, o) order by o",
-        [list(watched_catalogs())],
-    )
-    oids = [row[0] for row in rows]  # 0 for one this server does not have
-    written = [f"pg_stat_get_xact_tuples_inserted({oid}) + pg_stat_get_xact_tuples_updated({oid})" for oid in oids]
-    deleted = [f"pg_stat_get_xact_tuples_deleted({oid})" for oid in oids]
-    return prepared.Call(f"select concat_ws(',', {', '.join(written)}), concat_ws(',', {', '.join(deleted)})")
+    rows = connection.execute("select n, to_regclass('pg_catalog.' || n)::oid::int8 from unnest(%s::text[]) n", [list(watched_catalogs())])
+    listed = ", ".join(f"('{name}', {oid}::oid)" for name, oid in rows if oid)  # not every server has them all
+    return prepared.Call(f"""select n, w, d from (values {listed}) c (n, o)
+      cross join lateral (select pg_stat_get_xact_tuples_inserted(o) + pg_stat_get_xact_tuples_updated(o) w,
+        pg_stat_get_xact_tuples_deleted(o) d offset 0) x where w > 0 or d > 0""")
 
 
 def counts(rows: list[Any]) -> Counts:
     """The result of the `counting` call."""
-    ((written, deleted),) = rows
-    return Counts(tuple(map(int, written.split(","))), tuple(map(int, deleted.split(","))))
+    return {name: Count(written, deleted) for name, written, deleted in rows}
 
 
 def read_touched(connection: psycopg.Connection[Any], since: Counts, now: Counts) -> Touched:
     """What the open transaction wrote between two counts: at least that, at most all it ever wrote to the same catalogs."""
-    names = watched_catalogs()
-    written = {name for name, old, new in zip(names, since.written, now.written, strict=True) if old != new}
-    lossy = frozenset(name for name, old, new in zip(names, since.deleted, now.deleted, strict=True) if old != new)
+    changed = {name: (since.get(name, _NONE), now.get(name, _NONE)) for name in since.keys() | now.keys()}
+    written = {name for name, (old, new) in changed.items() if old.written != new.written}
+    lossy = frozenset(name for name, (old, new) in changed.items() if old.deleted != new.deleted)
     beyond = tuple(note for name, note in BEYOND.items() if name in written or name in lossy)
     return _touched(connection, written, lossy, 0, beyond)
 

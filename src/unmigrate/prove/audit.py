@@ -58,8 +58,9 @@ def audit(
     here = len(rest)
     if later.worth_it(rest, jobs) and not entries and not beside and (rows or not witness):
         here = 0 if rows else later.cut(rest)
+    there = Later(work, rest[:here], rest[here:], entries=bool(here)) if here < len(rest) else None  # it starts while we get ready
     own = (BesideHistory if beside else History)(cache.database("schema", len(entries)) if cache else work.fresh()) if here else None
-    schema = _Schema(work, own, rest[:here], rest[here:])
+    schema = _Schema(work, own, rest[:here], rest[here:], there)
     try:
         for one in _entries(schema, data, witness):
             entries.append(one)
@@ -85,9 +86,10 @@ class _Schema:
     stopped, and why.
     """
 
-    def __init__(self, work: Workspace, history: History | None, first: Sequence[Migration], rest: Sequence[Migration]) -> None:
-        self._work, self._history, self._first, self._rest = work, history, first, rest
-        self._later = Later(work, first, rest, entries=history is not None) if rest else None
+    def __init__(
+        self, work: Workspace, history: History | None, first: Sequence[Migration], rest: Sequence[Migration], later: Later | None
+    ) -> None:
+        self._work, self._history, self._first, self._rest, self._later = work, history, first, rest, later
         self._alone = not rest or history is None  # whether `proofs` gives them all
         self._closed = False
         self.stopped: tuple[str, ReplayError] | None = None

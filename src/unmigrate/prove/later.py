@@ -1,18 +1,18 @@
 """The schema half of a long history, or its later part, proved meanwhile by another process on a database of its own.
 
-What comes before is only replayed there, which costs little beside proving it. What is to be done comes pickled on standard input,
-entries (or proofs, for who has more to do with them) go back pickled on standard output. Where the process cannot be had, or ends
-early, the caller goes on by itself.
+What comes before is only replayed there, which costs little beside proving it. Entries (or proofs, for who has more to do with them)
+come back through a pipe. Where the process cannot be had, or ends early, the caller goes on by itself.
 """
 
+import multiprocessing
 import os
-import pickle
 import queue
-import subprocess
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any
 
 import psycopg
@@ -26,8 +26,9 @@ from unmigrate.scratch.pool import connect_migrations
 from unmigrate.scratch.roles import MadeRoles, makes_roles
 
 WORTH_IT = 100  # migrations; below, starting the process takes longer than it saves
-BEGINNING = 0.55  # of the migrations are proved here: the other process has them to replay
-START = "from unmigrate.prove.later import main; main()"
+BEGINNING = 0.6  # of the migrations are proved here: the other process has them to replay
+# A fork has everything imported, which takes as long as a hundred migrations; elsewhere libraries do not survive one.
+START = "fork" if sys.platform == "linux" else "spawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +72,18 @@ class Later:
         conninfo = work.pool.conninfo(self._database)
         task = Task(conninfo, work.pool.helped, work.on_connecting(), tuple(m.sql for m in beginning), tuple(rest), entries)
         self._queue: queue.Queue[Any] = queue.Queue()
-        path = os.pathsep.join(filter(None, sys.path))
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
-        )
-        threading.Thread(target=self._talk, args=(task,), daemon=True).start()
+        context: Any = multiprocessing.get_context(START)
+        self._heard, told = context.Pipe(duplex=False)
+        self._process = context.Process(target=prove_there, args=(task, told), daemon=True)
+        self._process.start()
+        told.close()  # so that its end is heard
+        threading.Thread(target=self._listen, daemon=True).start()
 
-    def _talk(self, task: Task) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
+    def _listen(self) -> None:
         try:
-            pickle.dump(task, self._process.stdin)
-            self._process.stdin.flush()  # it stays open: its end tells the process that nobody waits any more
             while True:
-                self._queue.put(pickle.load(self._process.stdout))
-        except Exception:  # whatever reading something else than a pickle raises; the caller goes on by itself
+                self._queue.put(self._heard.recv())
+        except Exception:  # its end, or whatever reading something else than a pickle raises; the caller goes on by itself
             self._queue.put(None)
 
     def messages(self) -> Iterator[Any]:
@@ -106,37 +105,35 @@ class Later:
     def close(self) -> None:
         """End the process, whatever it does."""
         self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._process.join()
 
 
-def main() -> None:
+def prove_there(task: Task, out: Connection) -> None:
     """The other process: messages, then () at the end, or (migration, reason, SQLSTATE) where the history does not replay."""
     from unmigrate.prove.audit import entry
 
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever else is printed does not belong there
-    task: Task = pickle.load(sys.stdin.buffer)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; our parent ends us
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     connection = connect_migrations(task.conninfo, MadeRoles(), helped=task.helped)
     for sql in task.first:
         connection.execute(sql)
-    for sql in task.beginning:
-        replay.run(connection, sql)
+    try:
+        for sql in task.beginning:
+            replay.run(connection, sql)
+    except replay.ReplayError:
+        return  # our parent meets it too, and tells it
     history = History(connection)
     proofs = history.prove_all(task.rest)
     for message in map(entry, proofs) if task.entries else tell(history.observer.catalog, proofs):
-        pickle.dump(message, out)
-        out.flush()
+        out.send(message)
     name, error = history.stopped or ("", None)
-    pickle.dump((name, str(error), error.sqlstate) if error else (), out)
-    out.flush()
+    out.send((name, str(error), error.sqlstate) if error else ())
     connection.close()
-    os._exit(0)  # the other thread holds standard input, for which the interpreter would wait in vain
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
