@@ -55,9 +55,9 @@ def command(
             entries.append(entry)
             if down_dir and entry.down is not None:
                 (down_dir / f"{entry.name}.sql").write_text(entry.down, encoding="utf-8")
-            click.echo(_line(entry.report))
+            render.line(_line(entry.report))
             if (written := entry.report["hand_written"]) and written["verdict"] == "refused":
-                click.echo(f"    its down.sql is not used: {written['reason']}")
+                render.line(f"    its down.sql is not used: {written['reason']}")
         if witness:
             witness.close()
             if witness.stopped:
@@ -87,7 +87,7 @@ def command(
 def _line(value: dict[str, Any]) -> str:
     schema, data = value["schema"], value["data"]["plain"]
     remark = schema["reason"] if schema["verdict"] == "refused" else ", ".join(data["lost"][:4]) + (" …" if len(data["lost"]) > 4 else "")
-    verdicts = f"{render.styled(schema['verdict']):14} {render.styled(data['verdict']):10}"
+    verdicts = f"{render.styled(schema['verdict'], 12)}  {render.styled(data['verdict'], 8)}"
     return f"{value['name']:60.60}  {verdicts}  {remark[:160]}".rstrip()
 
 

@@ -14,6 +14,7 @@ from unmigrate.errors import UnmigrateError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
     from rich.status import Status
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ STYLE = {
 }  # fmt: skip
 
 
-_spinning: "list[Status]" = []
+_moving: "list[Status | Progress]" = []  # what is drawn at the bottom of the terminal, over and over
 
 
 def show_error(error: UnmigrateError) -> None:
@@ -45,8 +46,9 @@ def paragraph(text: str, indent: int = 2, *, err: bool = False, first: Callable[
     click.echo("\n".join([first(lines[0]), *lines[1:]]) if lines else "", err=err)
 
 
-def styled(word: str) -> str:
-    return click.style(word, fg=STYLE.get(word))
+def styled(word: str, width: int = 0) -> str:
+    """A verdict in its colour; width: columns to fill, which colours do not count for."""
+    return click.style(f"{word:{width}}", fg=STYLE.get(word))
 
 
 def print_json(value: Any) -> None:
@@ -61,10 +63,20 @@ def console() -> "Console":
 
 def say(message: str) -> None:
     """A remark for a person, away from the output that programs read."""
-    if _spinning:
-        _spinning[-1].console.print(message, markup=False, highlight=False)
+    if _moving:
+        _moving[-1].console.print(message, markup=False, highlight=False)
     else:
         click.echo(message, err=True)
+
+
+def line(text: str) -> None:
+    """A line of output while work goes on: above what moves, where both are on the terminal."""
+    if _moving and sys.stdout.isatty():
+        from rich.text import Text
+
+        _moving[-1].console.print(Text.from_ansi(text), soft_wrap=True)
+    else:
+        click.echo(text)
 
 
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
@@ -75,11 +87,20 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False) as bar, _drawn(bar):
         task = bar.add_task(label, total=total)
         for item in items:
             yield item
             bar.advance(task)
+
+
+@contextmanager
+def _drawn(what: "Status | Progress") -> Iterator[None]:
+    _moving.append(what)
+    try:
+        yield
+    finally:
+        _moving.remove(what)
 
 
 @contextmanager
@@ -91,9 +112,5 @@ def waiting(label: str) -> Iterator[Callable[[str], None]]:
     from rich.console import Console
     from rich.markup import escape
 
-    with Console(stderr=True).status(escape(label)) as status:
-        _spinning.append(status)
-        try:
-            yield lambda text: status.update(escape(text))
-        finally:
-            _spinning.remove(status)
+    with Console(stderr=True).status(escape(label)) as status, _drawn(status):
+        yield lambda text: status.update(escape(text))
