@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from tests.support import migration
 from unmigrate.prisma.migrations import Migration
-from unmigrate.prove.audit import Entry, audit
+from unmigrate.prove.audit import audit
+from unmigrate.prove.entry import Entry
 from unmigrate.prove.workspace import Workspace
 
 TABLE = migration(

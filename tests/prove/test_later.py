@@ -14,7 +14,8 @@ import pytest
 from tests.support import migration
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove import later, told
-from unmigrate.prove.audit import Entry, audit, entry
+from unmigrate.prove.audit import audit
+from unmigrate.prove.entry import Entry, entry
 from unmigrate.prove.history import History
 from unmigrate.prove.workspace import Workspace
 

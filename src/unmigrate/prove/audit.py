@@ -3,7 +3,6 @@
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -13,6 +12,7 @@ from unmigrate.prisma.migrations import Migration
 from unmigrate.prove import later
 from unmigrate.prove.beside import BesideHistory
 from unmigrate.prove.cache import AuditCache
+from unmigrate.prove.entry import Entry, entry
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.later import Later
 from unmigrate.prove.rows import DataProof, RowsHistory
@@ -21,15 +21,6 @@ from unmigrate.prove.witness import DumpWitness
 from unmigrate.prove.workspace import Workspace
 
 Proofs = Iterator[tuple[SchemaProof, DataProof | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One migration of an audit: its part of the report (docs/json.md), and its way back, None where refused."""
-
-    name: str
-    report: dict[str, Any]
-    down: str | None
 
 
 def audit(
@@ -173,25 +164,6 @@ def _proofs(schema: _Schema, data: RowsHistory | None) -> Proofs:
         yield item, data.prove(item)
 
 
-def entry(proof: SchemaProof, dumped: bool = False, data: DataProof | None = None) -> Entry:
-    """What the audit says of one migration."""
-    outcome = proof.outcome
-    plain: dict[str, Any] = {"verdict": "unknown", "lost": []}
-    if data is not None:
-        plain = {"verdict": data.verdict, "lost": list(data.lost), "reasons": {x.object: x.reason for x in data.losses}}
-        plain |= {"blocked": data.blocked} if data.blocked else {}
-    written = proof.handwritten
-    report = {
-        "name": proof.migration.name,
-        "schema": {"verdict": outcome.verdict, "reason": outcome.reason, "source": proof.source, "mode": proof.mode, "dumped": dumped},
-        "data": {"plain": plain, "guarded": {"verdict": "unknown", "lost": plain["lost"]}},
-        "hand_written": {"verdict": written.verdict, "reason": written.reason} if written else None,
-        "notes": list(proof.notes),
-        "not_covered": list(data.not_covered) if data else ["rows"],
-    }
-    return Entry(proof.migration.name, report, None if proof.refused else down_sql(proof))
-
-
 def _unreached(stopped: tuple[str, ReplayError], rest: Sequence[Migration]) -> Iterator[Entry]:
     name, reason = stopped
     for migration in rest:
@@ -202,14 +174,3 @@ def _unreached(stopped: tuple[str, ReplayError], rest: Sequence[Migration]) -> I
         data = {"plain": unknown, "guarded": unknown}
         report = {"name": migration.name, "schema": schema, "data": data, "hand_written": None, "notes": [], "not_covered": ["everything"]}
         yield Entry(migration.name, report, None)
-
-
-def down_sql(proof: SchemaProof) -> str:
-    """The way back as a script for psql: one transaction, with the proof's verdict on top."""
-    head = [
-        f"-- Undoes {proof.migration.name}",
-        f"-- Proved by unmigrate: schema {proof.outcome.verdict}" + (f" ({proof.outcome.reason})" if proof.outcome.reason else ""),
-    ]
-    head = [line.replace("\n", " ") for line in head]
-    body = [f"{sql.rstrip().rstrip(';')};" for sql in proof.statements]
-    return "\n".join([*head, "BEGIN;", "SET LOCAL check_function_bodies = off;", *body, "COMMIT;", ""])

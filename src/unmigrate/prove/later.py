@@ -19,6 +19,7 @@ import psycopg
 
 from unmigrate.inverse import replay
 from unmigrate.prisma.migrations import Migration
+from unmigrate.prove.entry import entry
 from unmigrate.prove.history import History
 from unmigrate.prove.told import tell
 from unmigrate.prove.workspace import Workspace
@@ -110,8 +111,6 @@ class Later:
 
 def prove_there(task: Task, out: Connection) -> None:
     """The other process: messages, then () at the end, or (migration, reason, SQLSTATE) where the history does not replay."""
-    from unmigrate.prove.audit import entry
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; our parent ends us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
