@@ -5,6 +5,11 @@ from tests.inverse.case import Case, rows
 T = "CREATE TABLE t (id int PRIMARY KEY, a text, b int NOT NULL DEFAULT 1);"
 V = T + "CREATE VIEW v AS SELECT id, a FROM t;"
 CHAIN = V + "CREATE VIEW w AS SELECT a, count(*) AS n FROM v GROUP BY a; CREATE VIEW x AS SELECT n FROM w;"
+CROSSED = V + "CREATE VIEW w AS SELECT id, a FROM t; CREATE OR REPLACE VIEW v AS SELECT id, a FROM w;"
+MADE_OF_V = (
+    "CREATE TYPE k AS (rows v[], n int); CREATE DOMAIN d AS v; CREATE TABLE n (id serial PRIMARY KEY, k k, u int UNIQUE); CREATE INDEX i ON n (u);"
+    "CREATE TABLE o (d d, n int REFERENCES n); CREATE STATISTICS c ON id, u FROM n; CREATE VIEW y AS SELECT k FROM n;"
+)
 OF_ROWS = "CREATE FUNCTION f(v) RETURNS int LANGUAGE sql AS 'SELECT $1.id'"
 
 VIEW = rows(
@@ -48,6 +53,13 @@ VIEW = rows(
      "CREATE FUNCTION g(w) RETURNS SETOF v LANGUAGE sql AS 'SELECT v FROM v WHERE id = $1.n'",
      f"DROP VIEW v CASCADE; CREATE VIEW v AS SELECT id, a, b FROM t; {OF_ROWS}; CREATE VIEW w AS SELECT f(v) AS n FROM v; "
      "CREATE FUNCTION g(w) RETURNS SETOF v LANGUAGE sql AS 'SELECT v FROM v WHERE id = $1.n'"),
+    ("drop cascade, an older one reads a newer one", CROSSED, "DROP TABLE t CASCADE"),
+    ("retyped under them, an older one reads a newer one", f"CREATE TYPE e AS ENUM ('A'); {CROSSED} ALTER TABLE t ADD e e; CREATE OR REPLACE VIEW w AS SELECT id, a, e FROM t",
+     "ALTER TYPE e ADD VALUE 'B'"),
+    ("replaced so that it does not read one that goes", CROSSED, "CREATE OR REPLACE VIEW v AS SELECT id, a FROM t; DROP VIEW w"),
+    ("drop with a table, types and a view made of its rows", V + MADE_OF_V, "DO $$ BEGIN DROP VIEW y; DROP TABLE o; DROP TABLE n; DROP DOMAIN d; DROP TYPE k; DROP VIEW v; END $$"),
+    ("drop cascade with a column of its rows", V + "CREATE TABLE o (id serial PRIMARY KEY, x v); CREATE INDEX i ON o (x)", "DROP VIEW v CASCADE"),
+    ("drop with its schema", "CREATE SCHEMA s; SET search_path TO s;" + V + MADE_OF_V + "SET search_path TO public", "DROP SCHEMA s CASCADE"),
     ("table retyped under it", CHAIN, "DROP VIEW x, w, v; ALTER TABLE t ALTER a TYPE varchar(20); " + CHAIN.removeprefix(T)),
 )  # fmt: skip
 VIEW += (Case("view", "security invoker", CHAIN, "ALTER VIEW v SET (security_invoker = on)", since=15),)

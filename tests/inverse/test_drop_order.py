@@ -1,8 +1,9 @@
-"""The way back of a whole file drops functions before the views and tables whose rows they take, and views before the functions in them."""
+"""The way back of a whole file drops functions before the views and tables whose rows they take, views before the functions in them and
+the views they read, however old they are, and makes them in the other order."""
 
 import pytest
 
-from tests.inverse.cases_code import OF_ROWS, T, V
+from tests.inverse.cases_code import CROSSED, MADE_OF_V, OF_ROWS, T, V
 from unmigrate.catalog.observer import Observer
 from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.invert import invert
@@ -14,6 +15,12 @@ CASES = {
     "created, with a view upon it": (T, f"CREATE VIEW v AS SELECT id FROM t; {OF_ROWS}; CREATE VIEW w AS SELECT f(v) AS n FROM v"),
     "created with its table": (T, f"CREATE TABLE n (id int); {ROWS_OF_T}"),
     "of a column that is added": (T, "ALTER TABLE t ADD COLUMN c int; CREATE FUNCTION h() RETURNS int BEGIN ATOMIC SELECT c FROM t; END"),
+    "created, an older one reads a newer one": (T, CROSSED.removeprefix(T)),
+    "dropped, an older one reads a newer one": (CROSSED, "DROP VIEW v; DROP VIEW w"),
+    "dropped with what is made of its rows": (
+        V + MADE_OF_V,
+        "DROP VIEW y; DROP TABLE o; DROP TABLE n; DROP DOMAIN d; DROP TYPE k; DROP VIEW v",
+    ),
     "replaced": (V + OF_ROWS, f"DROP FUNCTION f(v); DROP VIEW v; CREATE VIEW v AS SELECT id, b FROM t; {OF_ROWS.replace('$1.id', '$1.b')}"),
 }
 

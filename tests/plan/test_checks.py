@@ -113,6 +113,41 @@ def test_what_returns_is_asked_for(
     assert way_back(target, plan)
 
 
+SEEDED = [
+    ("label", "BEGIN; ALTER TYPE \"Coin\" ADD VALUE 'GBP'; COMMIT; INSERT INTO a VALUES (2, 'GBP')", "DELETE FROM a WHERE c = 'GBP'"),
+    ("dropped column", "ALTER TABLE a DROP COLUMN c", "DELETE FROM a"),
+    ("not null", "ALTER TABLE a ALTER c DROP NOT NULL; UPDATE a SET c = NULL", "UPDATE a SET c = 'EUR'"),
+]
+
+
+@pytest.mark.parametrize(("change", "way_out"), [c[1:] for c in SEEDED], ids=[c[0] for c in SEEDED])
+@pytest.mark.parametrize("count", [1, 2])
+def test_rows_that_the_history_writes_are_asked_for(
+    count: int, change: str, way_out: str, work: Workspace, target: psycopg.Connection[Any]
+) -> None:
+    """They stop the way back on scratch as on the target: it is proved without them, and the plan asks for them."""
+    scripts = [("1_init", f"{ENUM} INSERT INTO a VALUES (1, 'EUR');"), ("2_change", change), ("3_more", "CREATE TABLE m (id int)")]
+    scripts = scripts[: count + 1]
+    plan = build(work, Request([migration(*s) for s in scripts], count), lambda _: None)
+    assert "refused" not in {v.schema for v in plan.verdicts}
+    assert any("proved with empty tables" in note and "rows stop the way back" in note for note in plan.notes)
+    deploy(target, scripts)
+    assert inspect(target, plan).blockers
+    assert way_back(target, plan)
+    target.execute(way_out)
+    assert inspect(target, plan).blockers == ()
+    assert way_back(target, plan) == ""
+
+
+def test_what_fails_without_rows_too_stays_refused(work: Workspace) -> None:
+    change = "BEGIN; ALTER TYPE \"Coin\" ADD VALUE 'GBP'; COMMIT; INSERT INTO a VALUES (2, 'GBP'); ALTER TYPE pair DROP ATTRIBUTE a"
+    scripts = [("1_init", f"{ENUM} CREATE TYPE pair AS (a int, b int)"), ("2_change", change)]
+    plan = build(work, Request([migration(*s) for s in scripts], 1), lambda _: None)
+    assert [v.schema for v in plan.verdicts] == ["refused"]
+    assert plan.verdicts[0].reason.startswith("rows stop the way back")
+    assert plan.steps == ()
+
+
 def way_back(target: psycopg.Connection[Any], plan: Plan) -> str:
     """Try the plan's statements, and take them back: PostgreSQL's complaint, "" where there is none."""
     target.execute("BEGIN")

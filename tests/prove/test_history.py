@@ -195,3 +195,11 @@ def test_an_index_that_took_anothers_place_returns_with_its_view(work: Workspace
     proof = history.prove(migration("2", f"{replaced} CREATE INDEX i ON m (id)"))
     assert (proof.source, proof.outcome.verdict) == ("net", "exact")
     history.connection.close()
+
+
+def test_rows_that_the_history_writes_refuse_a_script(work: Workspace) -> None:
+    """A script cannot ask for them; a plan does."""
+    seeded = "BEGIN; ALTER TYPE \"Role\" ADD VALUE 'C'; COMMIT; INSERT INTO \"User\" VALUES (1, 'x', 'C')"
+    proof = prove(work, seeded)
+    assert (proof.outcome.verdict, proof.statements, proof.emptied) == ("refused", (), False)
+    assert proof.outcome.reason.startswith("rows stop the way back: invalid input value for enum")

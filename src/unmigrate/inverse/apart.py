@@ -16,11 +16,15 @@ WITH_ITS_COLUMN = "sequence"  # falls with the column it belongs to, whose defau
 
 
 def edges(drop: Mapping[Key, Object], dependents: Dependents) -> dict[Key, set[Key]]:
-    """{what is dropped: what is dropped and must go before it}; empty where nothing can use rows or columns."""
+    """{what is dropped: what is dropped and must go before it}. The database is asked only where something can use rows or columns."""
     names = {o.name for o in drop.values() if o.kind in RELATIONS}
-    if not names or not any(o.kind in USERS or _made_of(o, names) for o in drop.values()):
-        return {}
     found: dict[Key, set[Key]] = {}
+    for reader in drop.values():
+        for use in reader.raw.get("uses") or []:
+            if (used := Key(*use[:2])) in drop and used != reader.key:
+                found.setdefault(used, set()).add(reader.key)
+    if not names or not any(o.kind in USERS or _made_of(o, names) for o in drop.values()):
+        return found
     for dependent, on in dependents(drop):
         first, then = (_falls_with(key, drop) for key in (dependent, on))
         if first != then and first in drop and then in drop and drop[first].kind != WITH_ITS_COLUMN:

@@ -5,8 +5,7 @@ way, drop what was added, rename back, re-create from the bottom up, change colu
 put back what was taken away. Kinds say how; this module says in what order.
 """
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from unmigrate.catalog.kinds import KINDS, other, routine
@@ -16,7 +15,7 @@ from unmigrate.catalog.kinds.sequence import owned_by
 from unmigrate.catalog.model import Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.catalog.sqltext import grant_sql
-from unmigrate.inverse import apart, retype
+from unmigrate.inverse import apart, retype, waiting
 from unmigrate.inverse.dependents import Dependents
 from unmigrate.inverse.model import InverseStep
 
@@ -214,24 +213,23 @@ class _Builder:
         for objects in drops[:3]:
             self._drop(objects)
         self._rename()
+        late = waiting.late(created, [wanted for _, wanted, _ in work.alter], self._before)
+        soon = [o for o in created if o.key not in late]
         for kinds in (("schema", "extension"), ("enum", "composite", "domain", "other type")):
-            self._create(sorted((o for o in created if o.kind in kinds), key=lambda o: o.key.oid))
+            self._create(sorted((o for o in soon if o.kind in kinds), key=lambda o: o.key.oid))
         self._retype()
-        self._create(o for o in created if o.kind == "sequence")
-        self._create(o for o in created if o.kind == "routine" and not o.facts["late"])
-        self._create(o for o in created if o.kind == "table")
-        self._create(o for o in created if o.kind == "column" and o.parent not in work.create and not _follows(o))
-        self._alter()
-        self._owned(created)
+        for kind in ("sequence", "routine", "table"):
+            self._create(o for o in soon if o.kind == kind)
+        self._create(o for o in soon if self._is_added(o))
+        self._alter(entry for entry in work.alter if entry[0].key not in late)
+        parts = waiting.parts(created, late, self._before)
+        self._owned([*(o for o in created if o.key not in parts), *(wanted for _, wanted, changed in work.alter if "owned_by" in changed)])
         for objects in drops[3:]:
             self._drop(objects)
-        self._create(o for o in created if o.kind == "index" and o.facts["table_kind"] != "m")
-        constraints = [o for o in created if o.kind == "constraint" and (o.facts["of"] == "TABLE" or o.parent not in work.create)]
-        self._create(o for o in constraints if o.facts["contype"] != "f")
-        self._create(o for o in constraints if o.facts["contype"] == "f")
-        late = {"statistics", "view", "materialized view"}
-        routines = [o for o in created if o.kind == "routine" and o.facts["late"]]
-        self._create(sorted([o for o in created if o.kind in late] + routines, key=lambda o: o.key.oid))
+        self._keys(o for o in created if o.key not in parts)
+        self._late(late)
+        self._owned(parts.values())
+        self._keys(parts.values())
         self._create(o for o in created if o.kind == "index" and o.facts["table_kind"] == "m")
         rest = {"rule", "trigger", "policy", "publication", "event trigger", "default privileges", "setting", "extension dependency"}
         self._create(o for o in created if o.kind in rest)
@@ -321,8 +319,8 @@ class _Builder:
             for sql in retype.swap(now, wanted, self._converted, self._before):
                 self._out.append(InverseStep(sql, "enum", wanted.name, frozenset({now.key, wanted.key})))
 
-    def _alter(self) -> None:
-        order = sorted(self._work.alter, key=lambda entry: (not _lets_go(entry), KINDS[entry[0].kind].rank, entry[0].key))
+    def _alter(self, entries: Iterable[tuple[Object, Object, frozenset[str]]]) -> None:
+        order = sorted(entries, key=lambda entry: (not _lets_go(entry), KINDS[entry[0].kind].rank, entry[0].key))
         for now, wanted, changed in order:
             if now.key in self._converted:
                 changed -= {"type", "default"}
@@ -337,33 +335,34 @@ class _Builder:
             self._add(wanted, KINDS[now.kind].alter(renamed, wanted, changed) or [])
 
     def _convert(self, now: Object, wanted: Object, changed: frozenset[str]) -> list[str]:
-        """A type goes back by a cast; where there is none, by text; where that fails too, the values cannot return."""
-        statements = KINDS["column"].alter(now, wanted, changed) or []
-        label, old, new = wanted.facts["label"], now.facts["type"], wanted.facts["type"]
         returning = {o.name for o in self._work.create.values() if o.kind == "enum"}
         spoken = {"text", "character varying", *(o.name for o in self._after.of_kind("enum").values())}
-        by_label = new.removesuffix("[]") in returning and re.sub(r"\(\d+\)", "", old.removesuffix("[]")) in spoken
-        result = []
-        for sql in statements:
-            head, using, expression = sql.partition(" USING ")
-            if using and f" TYPE {new}" in head:
-                source = f"(select null::{old} as {label}) q"
-                options = (expression, f"{label}::text::{new}", f"NULL::{new}")
-                if by_label and old.endswith("[]") == new.endswith("[]"):  # the type is not there yet, so that nothing would compile
-                    expression = f"{label}::text{'[]' * new.endswith('[]')}::{new}"
-                else:
-                    expression = next(e for e in options if e == options[-1] or self._compiles(f"{e} from {source}"))
-                sql = f"{head} USING {expression}"
-            result.append(sql)
-        return result
+        statements = KINDS["column"].alter(now, wanted, changed) or []
+        return [retype.cast(sql, now, wanted, returning, spoken, self._compiles) for sql in statements]
 
-    def _owned(self, created: list[Object]) -> None:
-        for o in created:
+    def _owned(self, objects: Iterable[Object]) -> None:
+        for o in objects:
             if o.kind == "sequence" and o.facts["owned_by"]:
                 self._add(o, [owned_by(o)])
-        for now, wanted, changed in self._work.alter:
-            if now.kind == "sequence" and "owned_by" in changed:
-                self._add(wanted, [owned_by(wanted)])
+
+    def _keys(self, created: Iterable[Object]) -> None:
+        objects = list(created)
+        self._create(o for o in objects if o.kind == "index" and o.facts["table_kind"] != "m")
+        constraints = [o for o in objects if o.kind == "constraint" and (o.facts["of"] == "TABLE" or o.parent not in self._work.create)]
+        self._create(sorted(constraints, key=lambda o: o.facts["contype"] == "f"))
+
+    def _late(self, late: Mapping[Key, set[Key]]) -> None:
+        entries = {now.key: (now, wanted, changed) for now, wanted, changed in self._work.alter}
+        objects = [self._before.objects[key] for key in sorted(late, key=lambda key: (key.oid, key.sub))]
+        for o in apart.sort(objects, late):
+            if o.key in entries:
+                self._alter([entries[o.key]])
+            elif o.kind != "column" or self._is_added(o):
+                self._create([o])
+
+    def _is_added(self, o: Object) -> bool:
+        """Whether it is a column that its table does not bring along."""
+        return o.kind == "column" and o.parent not in self._work.create and not _follows(o)
 
 
 def _owner(o: Object) -> str:

@@ -4,7 +4,9 @@ Rename the present type aside, create it with the old labels, convert every colu
 text, drop the type aside. Several columns of a table are converted in one ALTER TABLE, so that it is rewritten once.
 """
 
+import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from unmigrate.catalog.kinds.enum import attributes, create_as
@@ -61,6 +63,23 @@ def swap(now: Object, wanted: Object, converted: dict[Key, Conversion], before: 
             if type_ in (wanted.name, f"{wanted.name}[]"):
                 statements.append(f"ALTER TYPE {composite.name} ALTER ATTRIBUTE {name} TYPE {type_}")
     return [*statements, *defaults, f"DROP TYPE {aside}"]
+
+
+def cast(sql: str, now: Object, wanted: Object, returning: set[str], spoken: set[str], compiles: Callable[[str], bool]) -> str:
+    """A column's type goes back by a cast; where there is none, by text; where that fails too, the values cannot return.
+
+    sql: one of the statements that alter the column; returning: enums that come back; spoken: types whose values are words.
+    """
+    label, old, new = wanted.facts["label"], now.facts["type"], wanted.facts["type"]
+    head, using, expression = sql.partition(" USING ")
+    if not using or f" TYPE {new}" not in head:
+        return sql
+    by_label = new.removesuffix("[]") in returning and re.sub(r"\(\d+\)", "", old.removesuffix("[]")) in spoken
+    if by_label and old.endswith("[]") == new.endswith("[]"):  # the type is not there yet, so that nothing would compile
+        return f"{head} USING {label}::text{'[]' * new.endswith('[]')}::{new}"
+    source = f"(select null::{old} as {label}) q"
+    options = (expression, f"{label}::text::{new}", f"NULL::{new}")
+    return f"{head} USING {next(e for e in options if e == options[-1] or compiles(f'{e} from {source}'))}"
 
 
 def _aside(name: str) -> str:

@@ -18,7 +18,7 @@ from unmigrate.plan.model import Lock, Loss, Plan, Step, Verdict
 from unmigrate.plan.options import options
 from unmigrate.plan.pools import remarks
 from unmigrate.prisma.migrations import Migration
-from unmigrate.prove.attempt import attempt
+from unmigrate.prove.attempt import attempt, emptying
 from unmigrate.prove.beginning import replayed
 from unmigrate.prove.dump import committed
 from unmigrate.prove.history import History, SchemaProof
@@ -49,7 +49,7 @@ def build(work: Workspace, request: Request, on_progress: Progress) -> Plan:
     kept, undone = request.migrations[: -request.count], request.migrations[-request.count :]
     on_progress(f"replaying {len(kept)} migrations on scratch")
     history = _beginning(work, kept)
-    history.fill = request.fill or {}
+    history.fill, history.may_empty = request.fill or {}, True
     connection = history.connection
     start = history.observer.catalog
     proofs, undoes = [], []
@@ -94,7 +94,8 @@ def _prove_together(history: History, proofs: Sequence[SchemaProof], start: Cata
     after = history.observer.catalog
     history.observer.begin()
     keys = frozenset(key for p in proofs for key in p.delta.keys)
-    statements = [sql for p in reversed(proofs) for sql in p.statements]
+    statements = [emptying(after)] if any(p.emptied for p in proofs) else []
+    statements += [sql for p in reversed(proofs) for sql in p.statements]
     together = attempt(history.connection, history.observer, Delta(start, after, keys), statements)
     history.connection.execute("COMMIT")
     return together.reason if together.verdict == "refused" else ""

@@ -10,6 +10,7 @@ def as_script(plan: Plan) -> str:
     for verdict in plan.verdicts:
         head.append(f"-- {verdict.migration}: schema {verdict.schema}, data {verdict.data}")
         head += [f"--   loses {name}" for name in verdict.lost]
+    head += [f"-- note: {' '.join(note.split())}" for note in plan.notes]
     names = ", ".join(literal(name) for name in plan.migrations)
     ledger = f'DELETE FROM {ident(plan.schema)}."_prisma_migrations" WHERE migration_name IN ({names})'
     before = [s.sql for s in plan.steps if s.phase == "prepare"]

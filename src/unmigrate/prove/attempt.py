@@ -12,15 +12,23 @@ from unmigrate.catalog.model import Catalog, Key
 from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.prove.schema import Difference, Verdict, differences, out_of_order
 
+ROWS = ("22", "23")  # classes of SQLSTATE: data exception, integrity constraint violation
 SETTLING = frozenset({"constraint", "index", "view", "materialized view", "policy", "trigger", "rule", "routine", "statistics", "column"})
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What a way back led to. reason: why it is not exact, "" where it is."""
+    """What a way back led to. reason: why it is not exact, "" where it is; by_rows: it was refused because rows stopped it."""
 
     verdict: Verdict
     reason: str
+    by_rows: bool = False
+
+
+def emptying(catalog: Catalog) -> str:
+    """A statement that takes the rows of all tables away, on scratch."""
+    tables = [o.name for o in catalog.of_kind("table").values()]
+    return f"TRUNCATE {', '.join(tables)} CASCADE" if tables else ""
 
 
 def attempt(
@@ -82,7 +90,9 @@ def _run(connection: psycopg.Connection[Any], statements: Sequence[str]) -> Atte
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except psycopg.Error as error:
         message = error.diag.message_primary or str(error)
-        return Attempt("refused", f"the way back fails: {message} at: {' '.join(running.split())[:160]}")
+        by_rows = (error.sqlstate or "")[:2] in ROWS
+        stop = "rows stop the way back" if by_rows else "the way back fails"
+        return Attempt("refused", f"{stop}: {message} at: {' '.join(running.split())[:160]}", by_rows)
     return None
 
 

@@ -9,6 +9,7 @@ import psycopg
 from unmigrate.catalog.model import Catalog
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.prisma.migrations import Migration
+from unmigrate.prove.attempt import emptying
 from unmigrate.prove.beginning import replayed
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.schema import differences
@@ -41,18 +42,20 @@ def committed(work: Workspace, migrations: Sequence[Migration], count: int, proo
 
 def gone_back(work: Workspace, history: History, migrations: Sequence[Migration], proofs: Sequence[SchemaProof], before: str) -> str:
     """As `committed`, for a history whose last are these migrations. before: the dump before them. It ends with them applied again, unless
-    something is wrong."""
+    something is wrong. Where a proof needed empty tables, these are emptied, and the way forward is not tried again."""
     connection = history.connection
     database = connection.info.dbname
     try:
         up = history.observer.catalog
         connection.execute("SET check_function_bodies = off")
+        if emptied := any(p.emptied for p in proofs):
+            connection.execute(emptying(up))
         for proof in reversed(proofs):
             for sql in proof.statements:
                 connection.execute(sql)
         after = dump(work, database)
         connection.execute("RESET check_function_bodies")
-        if again := _again(history, migrations, up):
+        if not emptied and (again := _again(history, migrations, up)):
             return again
     except (psycopg.Error, ReplayError) as error:
         return f"committed for pg_dump to see, the way back fails: {error}"

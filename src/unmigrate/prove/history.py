@@ -16,7 +16,7 @@ from unmigrate.inverse.fill import with_values
 from unmigrate.inverse.invert import invert
 from unmigrate.inverse.model import InverseStep
 from unmigrate.prisma.migrations import Migration
-from unmigrate.prove.attempt import Attempt, attempt
+from unmigrate.prove.attempt import Attempt, attempt, emptying
 from unmigrate.scratch.sandbox import roles_dropped
 from unmigrate.sql import script
 
@@ -29,7 +29,8 @@ class SchemaProof:
     """The schema half of a migration's proof, and its way back.
 
     source: "net" (from the whole file), "fine" (statement by statement) or "hand-written" (down.sql).
-    delta: what the migration did; statements: the way back as plain SQL, newest first; empty where refused.
+    delta: what the migration did; statements: the way back as plain SQL, newest first; empty where refused. emptied: rows that the
+    history itself writes stop it, and it was proved with all tables empty.
     """
 
     migration: Migration
@@ -40,6 +41,7 @@ class SchemaProof:
     steps: tuple[InverseStep, ...]
     handwritten: Attempt | None = None
     notes: tuple[str, ...] = ()
+    emptied: bool = False
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -54,12 +56,14 @@ class SchemaProof:
 class History:
     """A history being proved on one scratch database.
 
-    fill: {column: SQL} for columns that return as NOT NULL. stopped: the migration it stopped at, and why.
+    fill: {column: SQL} for columns that return as NOT NULL. stopped: the migration it stopped at, and why. may_empty: where rows of the
+    history's own stop a way back, prove it without them; who runs it must then ask for rows that do, as a plan does.
     """
 
     connection: psycopg.Connection[Any]
     fill: Mapping[str, str] = field(default_factory=dict)
     stopped: tuple[str, replay.ReplayError] | None = None
+    may_empty: bool = False
     observer: Observer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,15 +101,27 @@ class History:
             text, handwritten = self._handwritten(migration.down_sql, delta)
             if RANK[handwritten.verdict] > RANK[outcome.verdict]:
                 source, steps, outcome = "hand-written", text, handwritten
+        emptied = False
+        if outcome.by_rows and self.may_empty:
+            stopped, outcome = outcome, self._without_rows(delta, steps, outcome)
+            emptied = outcome is not stopped
         if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             self.connection.execute("COMMIT")
         notes = self.observer.notes(delta)
+        if emptied:
+            notes += (f"{migration.name}: proved with empty tables, and the way forward not again: on scratch, {stopped.reason}",)
         if handwritten is not None and handwritten.verdict == "refused":
             notes += (f"{migration.name}: its down.sql is not used: {handwritten.reason}",)
         if outcome.verdict != "refused" and (reason := _needs_a_role(migration, steps)):
             outcome = Attempt("refused", reason)
         kept = tuple(steps) if outcome.verdict != "refused" else ()
-        return SchemaProof(migration, applied.mode, delta, outcome, source, kept, handwritten, notes)
+        return SchemaProof(migration, applied.mode, delta, outcome, source, kept, handwritten, notes, emptied)
+
+    def _without_rows(self, delta: Delta, steps: Sequence[InverseStep], stopped: Attempt) -> Attempt:
+        """The same way back tried with all tables empty; `stopped` where that leads nowhere either."""
+        statements = [emptying(self.observer.catalog), *(step.sql for step in steps)]
+        outcome = attempt(self.connection, self.observer, delta, statements)
+        return stopped if outcome.verdict == "refused" else outcome
 
     def _handwritten(self, down_sql: str, delta: Delta) -> tuple[list[InverseStep], Attempt]:
         """Try a down.sql; its BEGIN and COMMIT are ours: on the target it runs in one transaction, together with the ledger."""

@@ -55,6 +55,16 @@ def not_internal(catalog: str, oid: str) -> str:
     return f"not exists (select from pg_depend d where d.classid = '{catalog}'::regclass and d.objid = {oid} and d.deptype = 'i')"
 
 
+def uses_json(catalog: str, oid: str) -> str:
+    """SQL for what an object's text speaks of, as [catalog, oid, sub-id]; a row type, or an array of it, as its relation."""
+    return f"""(select jsonb_agg(distinct jsonb_build_array(
+        case when coalesce(e.typrelid, t.typrelid, 0) <> 0 then 'pg_class' else d.refclassid::regclass::text end,
+        coalesce(nullif(coalesce(e.typrelid, t.typrelid), 0), e.oid, d.refobjid)::int8, d.refobjsubid))
+      from pg_depend d left join pg_type t on d.refclassid = 'pg_type'::regclass and t.oid = d.refobjid
+      left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'
+      where d.classid = '{catalog}'::regclass and d.objid = {oid} and d.deptype = 'n')"""
+
+
 def owner_json(owner: str) -> str:
     """SQL for the owner, NULL where it is the database's, so that two servers compare."""
     return (

@@ -1,6 +1,6 @@
 """Functions and procedures. Aggregates are among the others: they can be dropped, not re-created."""
 
-from unmigrate.catalog.kinds.base import Kind, Statements, not_internal, not_member, owner_json, user_schema
+from unmigrate.catalog.kinds.base import Kind, Statements, not_internal, not_member, owner_json, user_schema, uses_json
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grantees_json, grants
 
@@ -12,7 +12,7 @@ select p.oid, 0, format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proa
     'late', p.prosqlbody is not null or exists (select from pg_type t where t.typtype = 'c'
       and (t.oid = any (p.proargtypes || p.prorettype) or t.typarray = any (p.proargtypes || p.prorettype))),
     'owner_role', {owner_json("p.proowner")}, 'acl', {acl_json("p.proacl", "f", "p.proowner")}, 'comment', {comment_json("pg_proc", "p.oid")}),
-  jsonb_build_object('schema', p.pronamespace::text, 'grantees', {grantees_json("p.proacl", "p.proowner")}, 'definition', md5(concat_ws('|', p.prosrc, p.probin, p.prosqlbody, p.proargtypes, p.proallargtypes, p.prorettype,
+  jsonb_build_object('schema', p.pronamespace::text, 'uses', {uses_json("pg_proc", "p.oid")}, 'grantees', {grantees_json("p.proacl", "p.proowner")}, 'definition', md5(concat_ws('|', p.prosrc, p.probin, p.prosqlbody, p.proargtypes, p.proallargtypes, p.prorettype,
     p.proargnames, p.proargmodes, p.proargdefaults, p.provolatile, p.proparallel, p.prosecdef, p.proleakproof, p.proisstrict,
     p.procost, p.prorows, p.proconfig, p.prosupport, p.prolang, p.proretset)),
     'arguments', p.proargtypes::text, 'signature', md5(concat_ws('|', p.proargtypes, p.proallargtypes, p.prorettype, p.proargnames,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema
+from unmigrate.catalog.kinds.base import Kind, Statements, not_member, owner_json, user_schema, uses_json
 from unmigrate.catalog.kinds.relation import rename, with_options
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, grantees_json, grants, loadable
@@ -10,6 +10,9 @@ from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant
 STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
 COMPRESSION = {"": "default", "p": "pglz", "l": "lz4"}
 SETTINGS = "jsonb_build_array(case when a.attstorage <> t.typstorage then a.attstorage end, nullif(a.attstattarget, -1), a.attcompression, t.typstorage)"
+
+
+RULE = "(select r.oid from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN')"
 
 
 def query(relkind: str) -> str:
@@ -23,7 +26,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
       from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     'owner_role', {owner_json("c.relowner")}, 'acl', {acl_json("c.relacl", "r", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
-  jsonb_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
+  jsonb_build_object('schema', c.relnamespace::text, 'uses', {uses_json("pg_rewrite", RULE)}, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = '{relkind}' and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}"""
 
