@@ -193,6 +193,25 @@ def test_circles_are_closed_afterwards(connection: Connection) -> None:
     assert count(connection, "s WHERE up IS NOT NULL") >= 1
 
 
+LINKS = {
+    "many to many": ("a integer REFERENCES n, b integer REFERENCES n, PRIMARY KEY (a, b)", 3),
+    "one to one": ("a integer NOT NULL UNIQUE REFERENCES n, b integer NOT NULL UNIQUE REFERENCES n", 2),
+    "three of them": ("a integer NOT NULL REFERENCES n, b integer NOT NULL REFERENCES n, c integer NOT NULL UNIQUE REFERENCES n", 1),
+}
+
+
+@pytest.mark.parametrize(("columns", "least"), LINKS.values(), ids=LINKS)
+def test_links_within_a_table_lead_to_an_end(connection: Connection, columns: str, least: int) -> None:
+    """Or a migration that walks along them would go round for ever."""
+    connection.execute(f"CREATE TABLE n (id serial PRIMARY KEY); CREATE TABLE l ({columns})".encode())
+    for _ in range(2):
+        fill(connection)
+    assert count(connection, "l") >= least
+    walk = """WITH RECURSIVE w AS (SELECT a, b FROM l UNION ALL SELECT w.a, l.b FROM w JOIN l ON l.a = w.b)
+      CYCLE a, b SET again USING path SELECT count(*) FROM w WHERE again OR a = b"""
+    assert connection.execute(walk.encode()).fetchone() == (0,)
+
+
 def test_unique_sets_and_exclusions(connection: Connection) -> None:
     connection.execute(b"""
         CREATE TABLE flags (flag boolean NOT NULL UNIQUE);

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import psycopg
 from psycopg.errors import CheckViolation, NotNullViolation, UniqueViolation
@@ -30,6 +32,7 @@ VARIATIONS = (
     MIXED, PLAIN, MINIMAL,
     *(Variation(kind, shift) for shift in (1, 2, 3) for kind in ("copy", "plain", "default")),
 )  # fmt: skip
+MOST_LINKED = 6  # parents that a table with several keys to them links
 STRIDE = 7  # odd, so that a shift changes the value of a boolean
 
 
@@ -50,6 +53,8 @@ class Planner:
         }
         # Wide keys first: narrower ones then find their shared columns settled. Keys to the table itself come last.
         self.ordered_keys = sorted(table.foreign_keys, key=lambda k: (k.parent == table.oid, -len(k.columns)))
+        parents = Counter(key.parent for key in table.foreign_keys if key.parent != table.oid)
+        self.linking = [key for key in self.ordered_keys if parents[key.parent] > 1]  # they link rows of one table with each other
 
     def key_pools(self) -> dict[int, list[str | None]]:
         """For each foreign key column the only values that it may have."""
@@ -184,7 +189,9 @@ class Planner:
         own_first = key.parent == self.table.oid and n == 0 and not self.keys.get(key.parent)
         wants_null = (how.kind == "mixed" and n % 3 == 2) or how.kind == "minimal" or own_first
         options = [] if key.name in self.late or (wants_null and nullable) else list(self._parents(key, n))
-        start = (n + how.shift * (position + 1)) % len(options) if options else 0
+        start = self._linked(key, len(options), n + how.shift)
+        if start is None:
+            start = (n + how.shift * (position + 1)) % len(options) if options else 0
         for parent in [*options[start:], *options[:start]]:
             wanted = {number: parent[other] for number, other in zip(key.columns, key.parent_columns, strict=True)}
             if all(row.get(number, value) == value for number, value in wanted.items()):
@@ -195,6 +202,16 @@ class Planner:
         for number in key.columns:
             if number not in row:
                 row[number] = self._ordinary(self.columns[number], n)
+
+    def _linked(self, key: ForeignKey, count: int, n: int) -> int | None:
+        """Which of so many parents, where the table links them: always from an earlier one to a later one, as what walks along would go
+        round a circle for ever. None where it does not, or they are too few.
+        """
+        keys = [other for other in self.linking if other.parent == key.parent] if key in self.linking else []
+        if not 1 < len(keys) <= min(count, MOST_LINKED):
+            return None
+        sets = sorted(combinations(range(min(count, MOST_LINKED)), len(keys)), key=lambda chosen: (chosen[-1] - chosen[0], chosen))
+        return sets[n % len(sets)][keys.index(key)]
 
     def _repeats(self, row: Assignment, kept: Sequence[Assignment]) -> bool:
         for unique in self.table.unique_sets:
