@@ -20,10 +20,10 @@ import unmigrate
 from unmigrate.catalog.sqltext import ident
 from unmigrate.check.examine import examiner
 from unmigrate.config.lint import Lint
+from unmigrate.inverse.checks import checks
 from unmigrate.lint import squawk
 from unmigrate.lint.model import Subject
 from unmigrate.lint.run import lint
-from unmigrate.plan.checks import checks
 from unmigrate.prisma.migrations import Migration, read_migrations
 from unmigrate.prove.history import SchemaProof
 from unmigrate.prove.rows import NEWER_ROWS, RowsHistory

@@ -20,6 +20,11 @@ def ident(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def bare(name: str) -> str:
+    """An identifier as it is stored, from one that may be quoted."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
 _ONE = r"'(?:[^']|'')*'::character varying"
 _AMONG = re.compile(rf"\(\((\w+|\"(?:[^\"]|\"\")+\")\)::text (= ANY|<> ALL) \(\(ARRAY\[({_ONE}(?:, {_ONE})*)\]\)::text\[\]\)\)")
 

@@ -1,7 +1,7 @@
 """Everything that is known of one new migration: run, watched, proved, undone, and met by the previous app, on scratch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import psycopg
 
@@ -13,16 +13,14 @@ from unmigrate.check.previous import AppTable, from_catalog
 from unmigrate.check.resume import second_run
 from unmigrate.check.stage import Stage
 from unmigrate.config.lint import Lint
+from unmigrate.inverse.checks import checks
 from unmigrate.inverse.losses import losses
-from unmigrate.inverse.model import Loss
 from unmigrate.inverse.replay import NOT_IN_TRANSACTION, ReplayError
 from unmigrate.lint.model import Effect, Subject
-from unmigrate.lint.unseen import lost
-from unmigrate.plan.checks import checks
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.beginning import chain, replayed
 from unmigrate.prove.history import SchemaProof
-from unmigrate.prove.rows import DataProof, RowsHistory
+from unmigrate.prove.rows import RowsHistory
 from unmigrate.prove.workspace import Workspace
 from unmigrate.sql import script
 
@@ -70,8 +68,7 @@ class Examiner:
             failure = ReplayError(str(error.diag.message_primary or error), error.sqlstate)
             return Subject(migration, file, failure=failure, limits=self.limits)
         rehearsal = app.rehearse(self.rows.connection, self.previous(proof.delta.before), proof.delta) if not self.rows.stopped else None
-        unseen = lost(migration.name, migration.sql, proof.delta)
-        data = _with(self.rows.prove(proof, written_after=True), unseen)
+        data = self.rows.prove(proof, written_after=True)
         if rehearsal is not None and not self.rows.stopped:
             problems, unjudged = app.play(self.rows.connection, rehearsal, proof.delta)
         else:
@@ -84,7 +81,7 @@ class Examiner:
             file,
             proof,
             data,
-            _once((*losses(migration.name, migration.sql, proof.delta), *unseen)),
+            losses(migration.name, migration.sql, proof.delta),
             checks(migration.name, proof.delta),
             effects,
             merged(tuple(e.locks for e in effects)),
@@ -99,15 +96,6 @@ class Examiner:
     def close(self) -> None:
         self.stage.close()
         self.rows.connection.close()
-
-
-def _with(data: DataProof, unseen: tuple[Loss, ...]) -> DataProof:
-    return replace(data, verdict="lossy", losses=_once((*data.losses, *unseen))) if unseen else data
-
-
-def _once(found: tuple[Loss, ...]) -> tuple[Loss, ...]:
-    """The first of each object."""
-    return tuple({loss.object: loss for loss in reversed(found)}.values())[::-1]
 
 
 def examiner(work: Workspace, kept: Sequence[Migration], limits: Lint, previous: Previous = from_catalog) -> Examiner:

@@ -8,6 +8,8 @@ import click
 
 from unmigrate.cli import options, planning, render
 
+GAPS = 4  # so many lines of what a verdict does not cover
+
 
 @click.command("audit", epilog="Example: unmigrate audit prisma/migrations --down-dir down --json audit.json")
 @click.argument("migrations_dir", required=False, type=click.Path(path_type=Path))
@@ -56,6 +58,8 @@ def command(
             if down_dir and entry.down is not None:
                 (down_dir / f"{entry.name}.sql").write_text(entry.down, encoding="utf-8")
             render.line(_line(entry.report))
+            for gap in _gaps(entry.report):
+                render.line(f"    not covered: {gap}")
             if (written := entry.report["hand_written"]) and written["verdict"] == "refused":
                 render.line(f"    its down.sql is not used: {written['reason']}")
         if witness:
@@ -89,6 +93,12 @@ def _line(value: dict[str, Any]) -> str:
     remark = schema["reason"] if schema["verdict"] == "refused" else ", ".join(data["lost"][:4]) + (" …" if len(data["lost"]) > 4 else "")
     verdicts = f"{render.styled(schema['verdict'], 12)}  {render.styled(data['verdict'], 8)}"
     return f"{value['name']:60.60}  {verdicts}  {remark[:160]}".rstrip()
+
+
+def _gaps(value: dict[str, Any]) -> list[str]:
+    """What limits the verdict on its data, in so many lines; not that nothing at all was asked, which the verdict says itself."""
+    gaps = [" ".join(gap.split())[:160] for gap in value["not_covered"] if gap not in ("rows", "everything")]
+    return gaps if len(gaps) <= GAPS else [*gaps[: GAPS - 1], f"and {len(gaps) - GAPS + 1} more: --json FILE, --html FILE"]
 
 
 def _summary(entries: list[Any]) -> int:

@@ -54,6 +54,8 @@ def _show(guarded: list[Any]) -> None:
         click.echo(f"{one.migration.name}: {why}")
         for line in one.kept:
             click.echo(f"  keeps {line}")
+        for gap in one.up.verdicts[0].not_covered:
+            click.echo(f"  not covered: {gap}")
         for loss in (*one.losses, *one.forgets):
             click.echo(f"  {click.style('destroys', fg='red')} {loss.object}: {loss.reason}")
 

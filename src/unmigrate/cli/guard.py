@@ -86,13 +86,17 @@ def _show(listed: list[Any], refused: list[tuple[str, str]]) -> None:
         click.echo(f"{name}: its way back is {one.back.verdicts[0].schema}; its rows are {one.verdict}")
         for image in one.images:
             click.echo(f"  keeps rows of {image.table}: {', '.join(str(c.before) for c in image.columns)}")
+        for gap in one.up.verdicts[0].not_covered:
+            click.echo(f"  not covered: {gap}")
         for loss in one.forgets:
             click.echo(f"  {click.style('destroys', fg='red')} {loss.object}: {loss.reason}")
 
 
 def _told(one: Any) -> dict[str, Any]:
     tables = {image.table: [column.before for column in image.columns] for image in one.images}
-    return {"migration": one.migration.name, "schema": one.back.verdicts[0].schema, "data": one.verdict, "tables": tables}
+    verdict = one.back.verdicts[0]
+    known = {"schema": verdict.schema, "data": one.verdict, "not_covered": list(verdict.not_covered)}
+    return {"migration": one.migration.name, **known, "tables": tables}
 
 
 @command.command("finish", epilog="Example: unmigrate guard finish --json")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from unmigrate.catalog.sqltext import ident
 from unmigrate.cli import options, planning, render
 from unmigrate.cli.options import Where
 from unmigrate.words import amount
@@ -76,11 +77,22 @@ def _same_major(major: int) -> Any:
 
 
 def _applied(source: Any, schema: str) -> set[str]:
-    """Names that the source's ledger says are applied. Raises RefusedError where one failed."""
+    """Names that the source's ledger says are applied. Raises RefusedError where one failed, or where tables have no ledger."""
     from unmigrate.errors import RefusedError
     from unmigrate.prisma.ledger import read_ledger
 
-    rows = [r for r in read_ledger(source.connection, schema) or () if r.rolled_back_at is None]
+    ledger = read_ledger(source.connection, schema)
+    if ledger is None:
+        there = source.rows(
+            "SELECT count(*) FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND relnamespace = to_regnamespace(%s)", [ident(schema)]
+        )
+        if there[0][0]:
+            message = f"schema {schema} there has tables and no ledger: nobody knows what is applied (P3005)"
+            raise RefusedError(
+                message, code="no-ledger", remedy="is it the right database and ?schema=? if so: prisma migrate resolve --applied NAME"
+            )
+        render.say(f"note: schema {schema} there is empty: everything counts as pending")
+    rows = [r for r in ledger or () if r.rolled_back_at is None]
     if unfinished := [r.migration_name for r in rows if r.finished_at is None]:
         message = f"{unfinished[0]} is half applied there (P3009)"
         raise RefusedError(message, code="failed", remedy="give a database from before it, or one where that is settled")
@@ -139,7 +151,7 @@ def _one(each: Any) -> None:
     for reason, count in each.blocked:
         click.echo(f"  the way back would stop at {count} rows of the sample: {reason}")
     for gap in data.not_covered if data else ():
-        click.echo(f"  not shown: {gap}")
+        click.echo(f"  not covered: {gap}")
     _expected("up", each.up)
     _expected("back", each.down)
 

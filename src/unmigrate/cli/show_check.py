@@ -47,7 +47,7 @@ def _examined(each: Examined) -> None:
     for note in subject.proof.notes if subject.proof else ():
         click.echo(f"  note: {note}")
     for gap in each.not_covered:
-        click.echo(f"  not shown: {gap}")
+        click.echo(f"  not covered: {gap}")
     _findings(each.findings)
     if each.advice:
         click.echo(f"  {each.advice}")

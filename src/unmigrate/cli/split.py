@@ -60,7 +60,7 @@ def _show(found: Any, made: Any, written: list[Path], folder: Path, migrations: 
             f"\n{click.style(f'{each.folder}/migration.sql', bold=True)}: way back {render.styled(schema)}, data {render.styled(data)}"
         )
         for gap in subject.data.not_covered if subject.data else ():
-            click.echo(f"  not shown: {gap}")
+            click.echo(f"  not covered: {gap}")
         click.echo("".join(f"    {line}\n" for line in each.sql.splitlines()), nl=False)
     click.echo("\nBoth together lead to the same catalog" + (", but for the order of columns." if found.order else "."))
     for path in written:

@@ -25,11 +25,12 @@ from unmigrate.guard.observed import Watched
 from unmigrate.guard.program import Program, Recorder
 from unmigrate.guard.rows import rows_shown
 from unmigrate.guard.way_back import Way, back, compared, forward
+from unmigrate.inverse import unseen
+from unmigrate.inverse.checks import checks
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.park import vault
-from unmigrate.plan.checks import checks
 from unmigrate.plan.model import Check, Lock, Plan, Step, Verdict
 from unmigrate.plan.pools import remarks
 from unmigrate.prisma.migrations import Migration
@@ -164,9 +165,11 @@ class _Attempt:
         up = Way(tuple(self._program.statements), self._start, self._observer.catalog, "exact")
         down, again = self._ways(up)
         taken = [Loss(self._migration.name, name, "values", "the way back cannot keep it") for name in down.destroys]
-        lost = (*self._program.unkept, *taken)
+        undone = Delta.between(down.after, down.before)
+        unkept = unseen.lost(self._migration.name, self._migration.sql, undone)
+        lost = tuple({loss.object: loss for loss in (*unkept, *self._program.unkept, *taken)}.values())
         forgot = tuple(self._forgotten())
-        verdict, forth = self._verdict(up, down, again, (*lost, *forgot), concerned)
+        verdict, forth = self._verdict(up, down, again, (*lost, *forgot), concerned, undone)
         plans = self._plan("deploy", up, self._up_locks, verdict, lost), self._plan("rollback", down, down.locks, verdict, ())
         redo = None
         if again is not None and forth:
@@ -192,7 +195,9 @@ class _Attempt:
             if now is None or "type" in now.changes(o) or o.key.oid in imaged:
                 yield Loss(self._migration.name, o.name, "values" if now else "column", "park.exclude wants it forgotten")
 
-    def _verdict(self, up: Way, down: Way, again: Way | None, lost: tuple[Loss, ...], concerned: set[str]) -> tuple[Verdict, bool]:
+    def _verdict(
+        self, up: Way, down: Way, again: Way | None, lost: tuple[Loss, ...], concerned: set[str], undone: Delta
+    ) -> tuple[Verdict, bool]:
         """With rows: what differs afterwards although nothing was said to be lost means that the guard does not hold. And whether the
         way forward again gives the same rows.
         """
@@ -201,8 +206,9 @@ class _Attempt:
         named = {loss.object for loss in lost}
         if unexplained := [t for t in shown.differing if not any(n == t or n.startswith(f"{t}.") for n in named)]:
             raise _Built(f"its way back does not bring back the rows of {', '.join(unexplained)}")
-        data = "lossy" if lost else "unknown" if shown.uncovered else "lossless"
-        return Verdict(self._migration.name, down.verdict, down.reason, data, tuple(sorted(named)), shown.uncovered), shown.again
+        data = "lossy" if lost else "unknown" if shown.uncovered or unseen.unsure(text, undone) else "lossless"
+        gaps = (*shown.uncovered, *unseen.told(text, undone))
+        return Verdict(self._migration.name, down.verdict, down.reason, data, tuple(sorted(named)), gaps), shown.again
 
     def _ways(self, up: Way) -> tuple[Way, Way | None]:
         """Back and forward, tried and rolled back."""
@@ -353,7 +359,8 @@ def _unguarded(
     text = script.without_control(migration.sql) if proof.mode == "transaction" else None
     lost = tuple(predicted)
     outcome, data = proof.outcome, "lossy" if lost else "unknown"
-    verdict = Verdict(migration.name, outcome.verdict, outcome.reason, data, tuple(x.object for x in lost))
+    gaps = unseen.told(migration.sql, proof.delta)
+    verdict = Verdict(migration.name, outcome.verdict, outcome.reason, data, tuple(x.object for x in lost), gaps)
     up = Plan(
         migrations=(migration.name,), checksums={migration.name: migration.checksum}, schema=work.schema,
         server_major=work.pool.server.version // 10000,

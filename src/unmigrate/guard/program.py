@@ -32,6 +32,7 @@ from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.invert import invert
 from unmigrate.inverse.losses import resolve, structure, written
 from unmigrate.inverse.model import InverseStep, Loss
+from unmigrate.inverse.unseen import shifted
 from unmigrate.sql.script import Statement, split
 from unmigrate.sql.writes import writes
 
@@ -259,9 +260,16 @@ class Recorder:
     def _converted(self, statement: Statement, delta: Delta) -> list[Object]:
         """Columns, as before the statement, whose values a type change of it does not give back."""
         names = {loss.object for loss in structure(self._migration, delta) if loss.kind == "values"}
+        if (zoned := shifted(delta)) and self._in_another_zone():
+            names |= {o.name for o in zoned}
         if statement.node == "AlterTableStmt":
             names |= {loss.object for loss in written(self._migration, statement.text, delta)}
         return sorted((o for o in delta.before if o.kind == "column" and o.name in names and self._worth(o)), key=lambda o: o.key)
+
+    def _in_another_zone(self) -> bool:
+        """Whether the migration has set the time zone: the way back converts in the session's own."""
+        row = self._connection.execute("SELECT setting <> reset_val FROM pg_settings WHERE name = 'TimeZone'").fetchone()
+        return bool(row and row[0])
 
     def _recordable(self, table: Object) -> bool:
         """Whether triggers see every change of its rows: not where they belong to partitions or children."""

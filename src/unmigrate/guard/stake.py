@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from unmigrate.catalog.model import Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.inverse.losses import structure, written
+from unmigrate.inverse.unseen import sets_time_zone, shifted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,12 @@ def at_stake(migration: str, sql: str, delta: Delta, worth: Callable[[Object], b
     tables = {o.name: o for o in delta.before.of_kind("table").values() if worth(o)}
     columns = {o.name: o for o in delta.before.of_kind("column").values() if worth(o)}
     found: Stake = {}
-    for loss in (*structure(migration, delta), *written(migration, sql, delta)):
-        if loss.object in tables:
-            key = tables[loss.object].key
+    losses = (*structure(migration, delta), *written(migration, sql, delta))
+    for name in (*(loss.object for loss in losses), *(o.name for o in shifted(delta) if sets_time_zone(sql))):
+        if name in tables:
+            key = tables[name].key
             found[key] = AtStake(None, found.get(key, ALL).rewritten)
-        elif (column := columns.get(loss.object)) is not None and column.parent is not None:
+        elif (column := columns.get(name)) is not None and column.parent is not None:
             label, already = column.facts["label"], found.get(column.parent, AtStake(frozenset()))
             more = None if already.columns is None else already.columns | {label}
             found[column.parent] = AtStake(more, already.rewritten | {label})

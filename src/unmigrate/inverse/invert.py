@@ -16,6 +16,7 @@ from unmigrate.catalog.model import Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.catalog.sqltext import grant_sql
 from unmigrate.inverse import apart, retype, waiting
+from unmigrate.inverse.counting import going_on
 from unmigrate.inverse.dependents import Dependents
 from unmigrate.inverse.model import InverseStep
 
@@ -65,7 +66,7 @@ def invert(delta: Delta, dependents: Dependents, compiles: Callable[[str], bool]
         if key not in work.drop and conversion.column.parent not in work.drop
     }
     _clear_the_way(work, delta, dependents, converted)
-    return _Builder(delta, work, converted, compiles, apart.edges(work.drop, dependents)).steps()
+    return [*_Builder(delta, work, converted, compiles, apart.edges(work.drop, dependents)).steps(), *going_on(delta)]
 
 
 def _sort_out(delta: Delta) -> Work:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
+from unmigrate.catalog.sqltext import bare
+from unmigrate.inverse import unseen
 from unmigrate.inverse.model import Loss
 from unmigrate.sql.writes import Write, identifiers, may_write, only_read, writes
 
@@ -29,7 +31,7 @@ _TIMESTAMPS = ("timestamp without time zone", "timestamp with time zone")
 
 def losses(migration: str, sql: str, delta: Delta) -> tuple[Loss, ...]:
     """Losses of undoing a plainly deployed migration. Rows that only judge a value by running are named all the same."""
-    found = [*structure(migration, delta), *written(migration, sql, delta)]
+    found = [*structure(migration, delta), *written(migration, sql, delta), *unseen.lost(migration, sql, delta)]
     unique: dict[str, Loss] = {}
     for loss in found:
         unique.setdefault(loss.object, loss)
@@ -105,7 +107,7 @@ def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
             yield from _one_write(migration, write, table, delta, tables, text.renamed)
     for table_name, column in text.conversions:
         for table in resolve(table_name, delta, tables):
-            names = [c.name for c in delta.before.columns(table.key) if _plain(c.facts["label"]) == column]
+            names = [c.name for c in delta.before.columns(table.key) if bare(c.facts["label"]) == column]
             yield Loss(migration, names[0] if names else table.name, "values", "the migration converted its values by an expression")
     bodies = [*text.opaque, *_routine_bodies(text.calls, delta)]
     for body in bodies:
@@ -118,23 +120,19 @@ def resolve(write: Write, delta: Delta, tables: Mapping[Key, Object]) -> list[Ob
     found = []
     for key, before in tables.items():
         o = delta.after.get(key) or before
-        names = {_plain(x.facts["label"]) for x in (o, before)}
-        schemas = {_plain(x.facts["schema"]) for x in (o, before)}
+        names = {bare(x.facts["label"]) for x in (o, before)}
+        schemas = {bare(x.facts["schema"]) for x in (o, before)}
         if write.table in names and (write.schema is None or write.schema in schemas):
             found.append(before)
     return found
-
-
-def _plain(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def _one_write(
     migration: str, write: Write, table: Object, delta: Delta, tables: Mapping[Key, Object], renamed: Iterable[tuple[str, str, str]]
 ) -> Iterable[Loss]:
     triggers = [o for c in (delta.before, delta.after) for o in c.children(table.key) if o.kind == "trigger"]
-    added = {_plain(o.facts["label"]) for o in delta.created if o.kind == "column" and o.parent == table.key}
-    there = {_plain(c.facts["label"]) for c in delta.before.columns(table.key)}
+    added = {bare(o.facts["label"]) for o in delta.created if o.kind == "column" and o.parent == table.key}
+    there = {bare(c.facts["label"]) for c in delta.before.columns(table.key)}
     added |= {old for owner, old, new in renamed if owner == write.table and new in added and old not in there}
     own_only = write.verb == "update" and write.columns is not None and write.columns <= added
     if not own_only or triggers:
@@ -183,23 +181,23 @@ def _carried(fk: Object, verb: str, columns: frozenset[str] | None) -> tuple[str
     if verb == "delete" and match[1] == "CASCADE":
         return "delete", None
     own = re.search(r"FOREIGN KEY \(([^)]*)\)", definition)
-    return "update", frozenset(_plain(name.strip()) for name in own[1].split(",")) if own else None
+    return "update", frozenset(bare(name.strip()) for name in own[1].split(",")) if own else None
 
 
 def _referenced(fk: Object) -> frozenset[str]:
     """Columns of the other table that a foreign key points to."""
     match = re.search(r"REFERENCES .*?\(([^)]*)\)", fk.facts["definition"])
-    return frozenset(_plain(name.strip()) for name in match[1].split(",")) if match else frozenset()
+    return frozenset(bare(name.strip()) for name in match[1].split(",")) if match else frozenset()
 
 
 def _routine_bodies(names: Iterable[str], delta: Delta) -> list[str]:
     wanted = set(names)
     catalogs: tuple[Catalog, ...] = (delta.before, delta.after)
-    return sorted({o.facts["definition"] for c in catalogs for o in c.of_kind("routine").values() if _plain(o.facts["label"]) in wanted})
+    return sorted({o.facts["definition"] for c in catalogs for o in c.of_kind("routine").values() if bare(o.facts["label"]) in wanted})
 
 
 def _mentioned(body: str, delta: Delta, tables: Mapping[Key, Object]) -> list[Object]:
     if not may_write(body):
         return []
     names = identifiers(body) - only_read(body)
-    return [t for t in tables.values() if _plain(t.facts["label"]) in names]
+    return [t for t in tables.values() if bare(t.facts["label"]) in names]

@@ -1,4 +1,4 @@
-"""What inverting yields, as plain data: steps, and what they cannot bring back."""
+"""What inverting yields, as plain data: steps, what they cannot bring back, and what can stop them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -31,3 +31,28 @@ class Loss:
     kind: Literal["column", "table", "added column", "added table", "values"]
     reason: str
     rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A question asked of the target before anything is touched: rows that would make a step fail.
+
+    count: SQL returning one number. sample: SQL returning up to 5 rows of keys, as text. ways_out: flags or SQL.
+    table, columns, where: the rows in question, as t of that table, and what is wrong with them; "" where they are no plain rows of one.
+    enum: whose labels are asked for, and whether in arrays. still: what is asked once a person has decided, None for the same again.
+    before: the step before which a value given for them is filled in, "" for the beginning.
+    """
+
+    migration: str
+    object: str
+    reason: str
+    count: str
+    sample: str
+    ways_out: tuple[str, ...] = ()
+    table: str = ""
+    columns: tuple[str, ...] = ()
+    where: str = ""
+    enum: str = ""
+    array: bool = False
+    still: str | None = None
+    before: str = ""

@@ -9,10 +9,11 @@ from typing import Any
 from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.model import Catalog, Key
 from unmigrate.errors import EnvironmentProblem, RefusedError, UnmigrateError, UsageError
+from unmigrate.inverse import unseen
+from unmigrate.inverse.checks import checks
 from unmigrate.inverse.losses import added, losses
 from unmigrate.inverse.model import InverseStep
 from unmigrate.inverse.replay import ReplayError
-from unmigrate.plan.checks import checks
 from unmigrate.plan.locks import locks
 from unmigrate.plan.model import Lock, Loss, Plan, Step, Verdict
 from unmigrate.plan.options import options
@@ -116,7 +117,7 @@ def _verdict(proof: SchemaProof, data: DataProof | None, together: str) -> Verdi
     if together and schema != "refused":
         schema, reason = "refused", together
     if data is None:
-        return Verdict(proof.migration.name, schema, reason, "unknown", (), ("rows",))
+        return Verdict(proof.migration.name, schema, reason, "unknown", (), ("rows", *unseen.told(proof.migration.sql, proof.delta)))
     blocked = (f"on generated rows the way back stops: {data.blocked}",) if data.blocked else ()
     return Verdict(proof.migration.name, schema, reason, data.verdict, data.lost, (*data.not_covered, *blocked))
 

@@ -14,6 +14,7 @@ from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.observer import Delta
 from unmigrate.errors import RefusedError
+from unmigrate.inverse.checks import checks
 from unmigrate.inverse.losses import added, losses
 from unmigrate.inverse.model import InverseStep
 from unmigrate.plan.locks import locks
@@ -75,7 +76,7 @@ def build_failed(work: Workspace, kept: Sequence[Migration], failed: Migration, 
         server_major=work.pool.server.major,
         steps=(*drops, *steps),
         losses=found,
-        checks=(),
+        checks=checks(failed.name, Delta.between(states[0].catalog, reached.catalog)),
         locks=tuple(lock for s in done if s.delta for lock in locks(list(s.steps), s.delta)),
         verdicts=verdicts,
         before=before,

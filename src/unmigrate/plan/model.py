@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from unmigrate.inverse.model import Loss
+from unmigrate.inverse.model import Check, Loss
 
 __all__ = ["Blocker", "Check", "Lock", "Loss", "Option", "Phase", "Plan", "PlanFormatError", "Step", "Verdict", "WayOut", "from_json"]
 
@@ -33,31 +33,6 @@ class Step:
     object: str
     undoes: str = ""
     transactional: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A question asked of the target before anything is touched: rows that would make a step fail.
-
-    count: SQL returning one number. sample: SQL returning up to 5 rows of keys, as text. ways_out: flags or SQL.
-    table, columns, where: the rows in question, as t of that table, and what is wrong with them; "" where they are no plain rows of one.
-    enum: whose labels are asked for, and whether in arrays. still: what is asked once a person has decided, None for the same again.
-    before: the step before which a value given for them is filled in, "" for the beginning.
-    """
-
-    migration: str
-    object: str
-    reason: str
-    count: str
-    sample: str
-    ways_out: tuple[str, ...] = ()
-    table: str = ""
-    columns: tuple[str, ...] = ()
-    where: str = ""
-    enum: str = ""
-    array: bool = False
-    still: str | None = None
-    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def read_ledger(connection: psycopg.Connection[Any], schema: str) -> tuple[Ledge
         # Binary: as text, times read otherwise under every DateStyle, and psycopg knows one of them.
         rows = connection.execute(f"select {columns} from {table} order by started_at, id", binary=True).fetchall()
     except psycopg.errors.InsufficientPrivilege as error:
-        remedy = f"GRANT USAGE ON SCHEMA {quoted(schema)}, and SELECT, DELETE ON {table}, to the role that connects"
+        remedy = f"GRANT USAGE ON SCHEMA {quoted(schema)}, and SELECT ON {table} (for rollbacks DELETE too), to the role that connects"
         raise EnvironmentProblem("the ledger may not be read", code="privilege", remedy=remedy) from error
     except psycopg.errors.UndefinedColumn as error:
         message = f"{table} is not a ledger of Prisma Migrate: {error.diag.message_primary}"

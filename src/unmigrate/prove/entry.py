@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from unmigrate.inverse import unseen
 from unmigrate.prove.history import SchemaProof
 from unmigrate.prove.rows import DataProof
 
@@ -30,7 +31,7 @@ def entry(proof: SchemaProof, dumped: bool = False, data: DataProof | None = Non
         "data": {"plain": plain, "guarded": {"verdict": "unknown", "lost": plain["lost"]}},
         "hand_written": {"verdict": written.verdict, "reason": written.reason} if written else None,
         "notes": list(proof.notes),
-        "not_covered": list(data.not_covered) if data else ["rows"],
+        "not_covered": list(data.not_covered) if data else ["rows", *unseen.told(proof.migration.sql, proof.delta)],
     }
     return Entry(proof.migration.name, report, None if proof.refused else down_sql(proof))
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import psycopg
 
 from unmigrate.catalog.sqltext import ident, literal
-from unmigrate.inverse import replay
+from unmigrate.inverse import replay, unseen
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
 from unmigrate.prove.history import SchemaProof
@@ -54,7 +54,8 @@ where c.oid >= 16384 and c.relkind in ('r', 'p', 'm') and w.count > 0 and c.reln
 class DataProof:
     """lossless: shown on generated rows in every table concerned, and nothing predicted. lost: what may not come back.
 
-    not_covered: why something was not shown. blocked: rows made the way back fail (PostgreSQL's words), "" otherwise.
+    not_covered: why something was not shown, and what no rows of ours would show (`inverse.unseen`). blocked: rows made the way back fail
+    (PostgreSQL's words), "" otherwise.
     """
 
     verdict: Data
@@ -114,7 +115,7 @@ class RowsHistory:
                 self._stopped = f"on generated rows {migration.name} fails: {_message(error)}"
                 if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                     self.connection.execute("ROLLBACK")
-        return DataProof("lossy" if predicted else "unknown", predicted, (self._stopped,))
+        return DataProof("lossy" if predicted else "unknown", predicted, (self._stopped, *unseen.told(migration.sql, proof.delta)))
 
     def _prove(self, proof: SchemaProof, predicted: tuple[Loss, ...], written_after: bool) -> DataProof:
         concerned = concerned_tables(proof, predicted)
@@ -141,10 +142,9 @@ class RowsHistory:
         bare |= {name: self._empty[name] for name in before.keys() & self._empty.keys()}
         uncovered = [*refused, *newer, *(f"{name} has no rows: {bare[name]}" for name in sorted(bare))]
         uncovered += [f"{name} cannot be read: {content[name].problem}" for name in sorted(content) if content[name].problem]
-        verdict: Data = "lossy" if found else "lossless"
-        if not found and (uncovered or blocked or proof.refused):
-            verdict = "unknown"
-        return DataProof(verdict, tuple(found), tuple(uncovered), blocked)
+        sure = not (uncovered or blocked or proof.refused or unseen.unsure(proof.migration.sql, proof.delta))
+        verdict: Data = "lossy" if found else "lossless" if sure else "unknown"
+        return DataProof(verdict, tuple(found), (*uncovered, *unseen.told(proof.migration.sql, proof.delta)), blocked)
 
     def _newer_rows(self, proof: SchemaProof, oids: list[int]) -> tuple[str, ...]:
         """Write rows after the migration, go back, and count: what is not there, or what stopped, in words."""

@@ -1,5 +1,6 @@
 """A sample into a scratch database: as the migrations' own role, its triggers asleep, foreign keys asked for at the end."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any
 import psycopg
 
 from unmigrate.errors import RefusedError
-from unmigrate.rehearse.sample import Sampled, TableSample
+from unmigrate.rehearse.sample import Sampled, TableSample, optional
 from unmigrate.scratch.shape import Table, literal, quoted, read_heads, read_tables
 
 ROUNDS = 30  # of taking out rows that refer to rows which are not there
@@ -130,17 +131,18 @@ def _one(connection: psycopg.Connection[Any], statement: str, row: tuple[str | N
 
 
 def _hold_together(connection: psycopg.Connection[Any], tables: dict[str, Table], found: Loaded) -> None:
-    """Take out rows that refer to what was not read or not taken, until the rest holds together."""
+    """Let rows refer to nothing, or take them out, that refer to what was not read or not taken, until the rest holds together."""
     by_oid = {t.oid: t for t in tables.values()}
-    gone: dict[str, int] = {}
+    gone: Counter[str] = Counter()
+    cut: Counter[str] = Counter()
     for _ in range(ROUNDS):
-        count = 0
+        before = gone.total() + cut.total()
         for table in tables.values():
-            for statement in _orphans(table, by_oid):
-                removed = connection.execute(statement).rowcount
-                gone[table.head.label] = gone.get(table.head.label, 0) + removed
-                count += removed
-        if not count:
+            for emptying, removing in _orphans(table, by_oid):
+                emptied = _tried(connection, emptying) if emptying else 0
+                cut[table.head.label] += emptied
+                gone[table.head.label] += connection.execute(removing).rowcount
+        if gone.total() + cut.total() == before:
             break
     try:
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -148,9 +150,20 @@ def _hold_together(connection: psycopg.Connection[Any], tables: dict[str, Table]
         message = f"the sample does not hold together: {error.diag.message_primary}"
         raise RefusedError(message, code="sample", remedy="read more: rows and hold in [sample] of unmigrate.toml") from error
     found.told += [f"{name}: {count} rows that refer to rows which were not read are left out" for name, count in gone.items() if count]
+    found.told += [f"{name}: {count} references to rows which were not read are NULL" for name, count in cut.items() if count]
 
 
-def _orphans(table: Table, by_oid: dict[int, Table]) -> Iterator[str]:
+def _tried(connection: psycopg.Connection[Any], statement: str) -> int:
+    """How many rows it changed; 0 where a constraint forbids it."""
+    try:
+        with connection.transaction():
+            return connection.execute(statement).rowcount
+    except psycopg.errors.IntegrityError:
+        return 0
+
+
+def _orphans(table: Table, by_oid: dict[int, Table]) -> Iterator[tuple[str, str]]:
+    """By foreign key, of rows that refer to what is not there: what lets them refer to nothing ("" where they must), what removes them."""
     names = {c.number: c.name for c in table.columns}
     for key in table.foreign_keys:
         if key.parent not in by_oid:
@@ -159,4 +172,6 @@ def _orphans(table: Table, by_oid: dict[int, Table]) -> Iterator[str]:
         there = " AND ".join(f"t.{quoted(names[a])} IS NOT NULL" for a in key.columns)
         same = " AND ".join(f"p.{quoted(theirs[b])} = t.{quoted(names[a])}" for a, b in zip(key.columns, key.parent_columns, strict=True))
         parent = by_oid[key.parent].head.source
-        yield f"DELETE FROM {table.head.source} AS t WHERE {there} AND NOT EXISTS (SELECT FROM {parent} AS p WHERE {same})"
+        where = f"WHERE {there} AND NOT EXISTS (SELECT FROM {parent} AS p WHERE {same})"
+        emptied = ", ".join(f"{quoted(name)} = NULL" for name in optional(table, key))
+        yield f"UPDATE {table.head.source} AS t SET {emptied} {where}" if emptied else "", f"DELETE FROM {table.head.source} AS t {where}"

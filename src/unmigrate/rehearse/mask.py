@@ -3,6 +3,7 @@
 Equal values stay equal and, with all likelihood, different ones different, so that keys and references hold. Pure: expressions only.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,8 +14,15 @@ from unmigrate.scratch.shape import Column, TypeInfo, literal, quoted
 ROW = "unmigrate_row"  # what the table is called in the query
 LONGEST = 2000  # characters of a text that are read
 HASHED = 64  # characters that take part in the shape; what follows is repeated
-_PLAIN = frozenset({"uuid", "money", "pg_lsn", "txid_snapshot", "xid", "xid8", "tid", "macaddr8"})
+_PLAIN = frozenset({"uuid", "money", "pg_lsn", "txid_snapshot", "xid", "xid8", "tid"})
 _TEXT = frozenset({"text", "varchar", "bpchar", "citext", "name", "char"})
+# Types that may hold text and take no shape: a value of theirs that says nothing, from a hash d where they are likely to be keys.
+_NEUTRAL = {
+    "inet": "concat_ws('.', 240, get_byte(d, 0), get_byte(d, 1), get_byte(d, 2))", "macaddr": "'02' || left(encode(d, 'hex'), 10)",
+    "macaddr8": "'02' || left(encode(d, 'hex'), 14)", "ltree": "'m' || left(encode(d, 'hex'), 12)", "xml": "'<masked/>'", "hstore": "''",
+    "tsvector": "''", "tsquery": "''",
+}  # fmt: skip
+_NEUTRAL["cidr"] = _NEUTRAL["inet"]
 # {0} is the value as text, {1} the salt. Digits for digits, letters for letters, the rest as it is.
 _SHAPE = """(SELECT pg_catalog.string_agg(CASE
   WHEN c BETWEEN '0' AND '9' THEN pg_catalog.chr(48 + h % 10) WHEN c BETWEEN 'A' AND 'Z' THEN pg_catalog.chr(65 + h % 26)
@@ -56,7 +64,7 @@ def _masked(own: str, info: TypeInfo, types: dict[int, TypeInfo], salt: str) -> 
     """The expression that masks, "" for types that hold no text."""
     while info.kind == "d" and info.base in types:
         info = types[info.base]
-    if info.kind in ("e",):
+    if info.kind == "e":
         return ""
     if info.category == "A" and info.element in types:
         inner = _masked("e", types[info.element], types, salt)
@@ -71,8 +79,21 @@ def _masked(own: str, info: TypeInfo, types: dict[int, TypeInfo], salt: str) -> 
     if info.name == "bytea":
         return f"CASE WHEN {own} IS NOT NULL THEN '\\x' || pg_catalog.repeat('00', least(pg_catalog.octet_length({own}), 256)) END"
     if info.kind == "b" and info.category in ("S", "U", "I") and info.name not in _PLAIN:
-        return "NULL::text"  # a type that may hold text (xml, tsvector, hstore, inet, geometry): nothing of it is read
-    return "NULL::text" if info.kind == "c" else ""
+        return _neutral(own, info.name, salt)  # it may hold text: nothing of it is read
+    parts = [types[oid] for oid in (*(oid for oid, _ in info.attributes), *([info.subtype] if info.subtype else [])) if oid in types]
+    if not any(_masked("x", part, types, salt) for part in parts):
+        return ""
+    empty = {"c": f"({',' * (len(info.attributes) - 1)})", "r": "empty", "m": "{}"}[info.kind]
+    return f"CASE WHEN {own} IS NOT NULL THEN {literal(empty)} END"
+
+
+def _neutral(own: str, name: str, salt: str) -> str:
+    """NULL where no value is known that says nothing."""
+    if name not in _NEUTRAL:
+        return "NULL::text"
+    value = re.sub(r"\b(concat_ws|get_byte|left|encode)\(", r"pg_catalog.\1(", _NEUTRAL[name])
+    hashed = f"SELECT pg_catalog.sha256(pg_catalog.convert_to({salt} || {own}::text, 'UTF8')) AS d OFFSET 0"
+    return f"CASE WHEN {own} IS NOT NULL THEN (SELECT {value} FROM ({hashed}) AS hashed) END"
 
 
 def shaped(value: str, salt: str) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import psycopg
 
 from unmigrate.catalog.observer import Delta
-from unmigrate.plan.checks import checks
+from unmigrate.inverse.checks import checks
 from unmigrate.prove.history import SchemaProof
-from unmigrate.rehearse.source import LetGo, Source
+from unmigrate.rehearse.source import LetGo, Source, said
 from unmigrate.sql.writes import writes
 
 _WORDS = (
@@ -54,7 +54,7 @@ def ask(source: Source, proofs: Sequence[SchemaProof]) -> list[Asked]:
                 continue
             except psycopg.Error as error:
                 if number == 0:  # later ones ask of what the earlier ones make
-                    found.append(Asked(name, check.object, reason, None, str(error.diag.message_primary or error), settles))
+                    found.append(Asked(name, check.object, reason, None, said(error), settles))
                 continue
             if count:
                 found.append(Asked(name, check.object, reason, int(count), "", settles))

@@ -11,9 +11,9 @@ import psycopg
 from unmigrate.check.observe import observe_down, observe_up
 from unmigrate.check.stage import Stage
 from unmigrate.config.sample import Sample
+from unmigrate.inverse.checks import checks
 from unmigrate.inverse.losses import losses
 from unmigrate.lint.model import Effect
-from unmigrate.plan.checks import checks
 from unmigrate.plan.model import Lock
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.beginning import replayed

@@ -9,11 +9,13 @@ import psycopg
 from unmigrate.config.sample import Sample
 from unmigrate.errors import EnvironmentProblem
 from unmigrate.rehearse.mask import ROW, Reading, readings
-from unmigrate.rehearse.source import LetGo, Source
+from unmigrate.rehearse.source import LetGo, Source, said
 from unmigrate.scratch.shape import ForeignKey, Head, Table, TypeInfo, quoted, read_heads, read_tables, read_types
 
 MOST = 50  # times [sample] rows: rows of one table at most, those referred to included
+ENOUGH = 3  # times [sample] rows: where references that may be NULL are not followed any more
 BATCH = 500  # places asked for at once
+READ = 100  # rows read at once: masking takes time
 Place = tuple[int, str]  # (oid of the table itself, which may be a partition; ctid)
 
 
@@ -90,7 +92,7 @@ def _shape(source: Source) -> tuple[dict[int, Head], dict[int, Table], dict[int,
             tables = read_tables(connection, list(heads.values()))
             return heads, tables, read_types(connection, {c.type for t in tables.values() for c in t.columns})
     except (LetGo, psycopg.Error) as error:
-        reason = "the time to read was over" if isinstance(error, LetGo) else _said(error)
+        reason = "the time to read was over" if isinstance(error, LetGo) else said(error)
         message = f"the source's tables cannot be looked at: {reason}"
         raise EnvironmentProblem(
             message, code="source", remedy="try again, or give it more time: hold in [sample] of unmigrate.toml"
@@ -105,7 +107,7 @@ def _choose(source: Source, table: Table, count: int, into: TableSample, places:
         try:
             rows = source.rows(f"SELECT tableoid::int8, ctid::text FROM {table.head.source}{clause} LIMIT {count - len(places)}")
         except psycopg.Error as error:
-            into.missed = _said(error)
+            into.missed = said(error)
             return
         places.update((oid, ctid) for oid, ctid in rows)
         if len(places) >= count // 2:
@@ -113,19 +115,22 @@ def _choose(source: Source, table: Table, count: int, into: TableSample, places:
 
 
 def _close(source: Source, tables: Mapping[int, Table], places: dict[int, set[Place]], most: int, found: Sampled) -> None:
-    """Add what is referred to, and what that refers to, until nothing is new."""
+    """Add what is referred to, and what that refers to, until nothing is new.
+
+    References that may be NULL are followed to ENOUGH rows alone: round and round they would lead to all there is.
+    """
     fresh = {oid: set(chosen) for oid, chosen in places.items() if chosen}
     while fresh:
         reached: dict[int, set[Place]] = {}
         for oid, chosen in fresh.items():
             for key in tables[oid].foreign_keys:
-                if key.parent not in tables:
+                if key.parent not in tables or (optional(tables[oid], key) and len(places[key.parent]) >= most * ENOUGH // MOST):
                     continue
                 parent = tables[key.parent]
                 try:
                     new = _referred(source, tables[oid], parent, key, chosen) - places[key.parent]
                 except psycopg.Error as error:
-                    found.tables[parent.head.label].missed = _said(error)
+                    found.tables[parent.head.label].missed = said(error)
                     continue
                 if len(places[key.parent]) + len(new) > most:
                     found.tables[parent.head.label].missed = f"more than {most} of its rows are referred to"
@@ -133,6 +138,11 @@ def _close(source: Source, tables: Mapping[int, Table], places: dict[int, set[Pl
                 places[key.parent] |= new
                 reached.setdefault(key.parent, set()).update(new)
         fresh = {oid: chosen for oid, chosen in reached.items() if chosen}
+
+
+def optional(table: Table, key: ForeignKey) -> tuple[str, ...]:
+    """Columns that are NULL where a row refers to nothing by this key; () where each row must."""
+    return tuple(c.name for c in table.columns if c.number in key.columns and not c.not_null)
 
 
 def _referred(source: Source, child: Table, parent: Table, key: ForeignKey, chosen: set[Place]) -> set[Place]:
@@ -154,24 +164,20 @@ def _read(
     read = ", ".join(c.sql for c in columns) or "1"
     query = f"SELECT {read} FROM {table.head.source} AS {ROW}".replace("%", "%%") + f" WHERE {_at(ROW)}"
     rows: list[Any] = []
+    into.columns, into.rows = tuple(columns), rows
     try:
-        for part in _parts(places):
+        for part in _parts(places, READ):
             rows += source.rows(query, part)
     except psycopg.Error as error:
-        into.missed = _said(error)
-    into.columns, into.rows = tuple(columns), rows
+        into.missed = said(error)
 
 
 def _at(alias: str) -> str:
     return f"{alias}.ctid = ANY (%s::tid[]) AND ({alias}.tableoid::int8 || {alias}.ctid::text) = ANY (%s::text[])"
 
 
-def _parts(places: set[Place]) -> Iterable[list[Any]]:
+def _parts(places: set[Place], size: int = BATCH) -> Iterable[list[Any]]:
     listed = sorted(places)
-    for start in range(0, len(listed), BATCH):
-        part = listed[start : start + BATCH]
+    for start in range(0, len(listed), size):
+        part = listed[start : start + size]
         yield [sorted({ctid for _, ctid in part}), [f"{oid}{ctid}" for oid, ctid in part]]
-
-
-def _said(error: psycopg.Error) -> str:
-    return " ".join(str(error.diag.message_primary or error).split())

@@ -13,7 +13,10 @@ import psycopg
 from unmigrate.prisma.url import DatabaseUrl, connect
 
 LOCK_TIMEOUT_MS = 1000
-_GUARD = "-c default_transaction_read_only=on -c lock_timeout={lock} -c idle_in_transaction_session_timeout={hold} -c row_security=off"
+_GUARD = (  # jit: the expressions that mask are long, and compiled for each batch
+    "-c default_transaction_read_only=on -c lock_timeout={lock} -c idle_in_transaction_session_timeout={hold} -c row_security=off "
+    "-c jit=off"
+)
 
 
 class LetGo(Exception):
@@ -52,6 +55,14 @@ class Source:
                 self.connection.execute("ROLLBACK TO SAVEPOINT unmigrate_read")
             raise
         self.connection.execute("RELEASE SAVEPOINT unmigrate_read")
+
+
+def said(error: psycopg.Error) -> str:
+    """PostgreSQL's words, without those that may quote a row's values (errors of class 22, data exceptions)."""
+    if (error.sqlstate or "").startswith("22"):
+        return f"a value there does not fit what is asked of it (SQLSTATE {error.sqlstate})"
+    hidden = isinstance(error, psycopg.errors.InsufficientPrivilege) and "row-level security" in str(error)
+    return " ".join(str(error.diag.message_primary or error).split()) + ("; a role with BYPASSRLS reads it" if hidden else "")
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def _remarks(m: Mapping[str, Any]) -> list[str]:
     if written := m.get("hand_written"):
         lines.append(f"<p>Its down.sql: {_badge(written['verdict'])} {_e(written['reason'])}</p>")
     lines += [f'<p class="note">{_e(note)}</p>' for note in m["notes"]]
-    lines += [f'<p class="note">not shown: {_e(gap)}</p>' for gap in m["not_covered"]]
+    lines += [f'<p class="note">not covered: {_e(gap)}</p>' for gap in m["not_covered"]]
     return lines
 
 

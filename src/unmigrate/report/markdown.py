@@ -61,7 +61,7 @@ def _section(each: Examined) -> list[str]:
     if each.subject.proof is not None:
         lines += _locks(each)
     if gaps := each.not_covered:
-        lines += [f"- not shown: {_escape(gap)}" for gap in gaps] + [""]
+        lines += [f"- not covered: {_escape(gap)}" for gap in gaps] + [""]
     if each.pairs:
         lines += ["<details><summary>Statement ↔ what undoes it</summary>", "", *_beside(each.pairs), "", "</details>", ""]
     return lines

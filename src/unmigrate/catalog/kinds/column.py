@@ -12,6 +12,7 @@ SEQUENCE_OID = """case when a.attidentity <> '' then (select i.objid::int8 from 
       and i.refclassid = 'pg_class'::regclass and i.refobjid = a.attrelid and i.refobjsubid = a.attnum and i.deptype = 'i') end"""
 
 _LENGTH = re.compile(r"(?<=varying)\(\d+\)")
+_NUMBER = re.compile(r"(smallint|integer|bigint|numeric|real|double precision)(\(|$)")
 
 QUERY = f"""
 select a.attrelid, a.attnum, format('%I.%I.%I', n.nspname, c.relname, a.attname), 'pg_class', a.attrelid, 0,
@@ -205,6 +206,10 @@ def conversion(now: Object, wanted: Object) -> str:
         return f"{label}[1]::text::{type_}"
     if type_.endswith("[]") and not now.facts["type"].endswith("[]"):
         return f"CASE WHEN {label} IS NULL THEN NULL ELSE ARRAY[{label}::text]::{type_} END"
+    if now.facts["type"] == "boolean" and _NUMBER.match(type_):
+        return f"{label}::integer::{type_}"
+    if type_ == "boolean" and _NUMBER.match(now.facts["type"]):
+        return f"{label} <> 0"
     if type_ == "boolean" or now.facts["type"] == "boolean" or "." in type_ or "." in now.facts["type"]:
         suffix = "[]" if type_.endswith("[]") else ""
         return f"{label}::text{suffix}::{type_}"

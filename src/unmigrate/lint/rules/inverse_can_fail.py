@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from unmigrate.inverse.unseen import stricter, unsure
 from unmigrate.lint.model import Hit, Rule, Subject
 from unmigrate.lint.rules.place import place_of
-from unmigrate.lint.unseen import stricter
 
 _MET = "rows written after the migration can stop the way back: "
 
@@ -12,9 +12,12 @@ _MET = "rows written after the migration can stop the way back: "
 def _find(subject: Subject) -> Iterator[Hit]:
     for check in subject.checks:
         yield Hit(f"rows can stop the way back of {check.object}: {check.reason}", place_of(subject, check.object))
-    unseen = list(stricter(subject.proof.delta, subject.checks)) if subject.proof is not None and not subject.proof.refused else []
+    delta = subject.proof.delta if subject.proof is not None and not subject.proof.refused else None
+    unseen = list(stricter(delta)) if delta else []
     for name, reason in unseen:
         yield Hit(f"rows can stop the way back of {name}: {reason}", place_of(subject, name))
+    for name, reason in unsure(subject.migration.sql, delta) if delta else ():
+        yield Hit(f"values of {name} {reason}", place_of(subject, name))
     if subject.checks or unseen or subject.data is None:
         return
     met = [gap.removeprefix(_MET) for gap in subject.data.not_covered if gap.startswith(_MET)]

@@ -1,0 +1,103 @@
+"""Which values of one type have a place in another, as a condition in SQL that finds those that have none."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from unmigrate.catalog.sqltext import literal
+
+_TIMES = frozenset({"timestamp without time zone", "timestamp with time zone", "date"})
+_CLOCKS = frozenset({"time without time zone", "time with time zone"})
+_WHOLE = {"smallint": 32767, "integer": 2147483647, "bigint": 9223372036854775807}
+_NUMBERS = frozenset({*_WHOLE, "numeric", "double precision", "real"})
+_TEXTS = frozenset({"text", "character varying", "character", "citext"})
+_SIZE = re.compile(r"\((\d+)(?:,(-?\d+))?\)")
+_UUID = r"^\s*([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\s*$"
+_DECIMAL = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?\s*$"
+
+Enums = Mapping[str, Sequence[str]]
+
+
+def misfit(value: str, now: str, wanted: str, before: Enums, after: Enums) -> str | None:
+    """ "" where every value has a place in `wanted`, None where SQL cannot tell.
+
+    value: an expression of type `now`. before, after: labels of the enums before the migration and after it, by name.
+    """
+    if now == wanted:  # of an enum made anew other checks ask
+        return ""
+    if now.endswith("[]") and wanted.endswith("[]"):
+        inner = misfit("e", now[:-2], wanted[:-2], before, after)
+        return inner and f"EXISTS (SELECT FROM unnest({value}) e WHERE {inner})"
+    if now.endswith("[]"):
+        value, now = f"({value})[1]", now[:-2]  # as the way back takes it
+    wanted = wanted.removesuffix("[]")
+    if now in after:
+        value, now = f"{value}::text", "text"
+    if wanted in before:
+        return _no_label(value, now, before[wanted])
+    return _plain(value, _SIZE.sub("", now), _SIZE.sub("", wanted), _size(wanted), _size(now))
+
+
+def _size(type_: str) -> tuple[int, int] | None:
+    match = _SIZE.search(type_)
+    return (int(match[1]), int(match[2] or 0)) if match else None
+
+
+def _no_label(value: str, now: str, labels: Sequence[str]) -> str | None:
+    if _SIZE.sub("", now) not in _TEXTS:
+        return None
+    return f"{value}::text <> ALL (ARRAY[{', '.join(map(literal, labels))}]::text[])"
+
+
+def _plain(value: str, now: str, wanted: str, size: tuple[int, int] | None, was: tuple[int, int] | None) -> str | None:
+    if wanted in _TEXTS:
+        return f"length({value}::text) > {size[0]}" if size and not (now == wanted and was and was[0] <= size[0]) else ""
+    if (now == "boolean" and wanted in _NUMBERS) or (wanted == "boolean" and now in _NUMBERS):
+        return ""
+    known = {now, wanted} <= _NUMBERS | _TIMES | _CLOCKS | {"boolean"}
+    if known and (now in _NUMBERS or now == "boolean" or wanted in _NUMBERS or wanted == "boolean"):
+        return _number(value, now, wanted, size, was) if {now, wanted} <= _NUMBERS else f"{value} IS NOT NULL"  # nothing is ever both
+    if {now, wanted} <= _TIMES or {now, wanted} <= _CLOCKS or (now == wanted and size is None):
+        return ""
+    if wanted in _CLOCKS and now in _TIMES - {"date"}:
+        return ""
+    if now in _TEXTS:
+        return _spoken(value, wanted, size)
+    if (now, wanted) == ("jsonb", "json"):
+        return ""
+    if (now, wanted) == ("json", "jsonb"):
+        return f"position('\\u0000' in {value}::text) > 0"
+    return None
+
+
+def _number(value: str, now: str, wanted: str, size: tuple[int, int] | None, was: tuple[int, int] | None) -> str:
+    if wanted in _WHOLE:
+        if now in _WHOLE and _WHOLE[now] <= _WHOLE[wanted]:
+            return ""
+        number = value if now in _WHOLE else f"round({value})"
+        return f"{number} > {_WHOLE[wanted]} OR {number} < {-_WHOLE[wanted] - 1}"
+    if wanted == "real" and now in ("double precision", "numeric"):
+        listed = "('Infinity', '-Infinity', 'NaN')" if now == "double precision" else "('NaN')"
+        return f"{value}::text NOT IN {listed} AND {value} <> 0 AND (abs({value}) > 3.4e38 OR abs({value}) < 1.2e-38)"
+    if wanted == "double precision" and now == "numeric" and not was:
+        return f"{value} <> 'NaN' AND {value} <> 0 AND (abs({value}) > 1.7e308 OR abs({value}) < 1e-307)"
+    if size:
+        whole, places = size
+        if was and now == "numeric" and was[1] <= places and was[0] - was[1] <= whole - places:
+            return ""
+        return f"abs({value}) >= 1e{whole - places} OR {value} <> round({value}::numeric, {places})"
+    return ""
+
+
+def _spoken(value: str, wanted: str, size: tuple[int, int] | None) -> str | None:
+    """Text that does not read as a value of the type."""
+    if wanted in _TIMES:
+        return f"{value} !~ '^\\s*[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}'"
+    if wanted == "boolean":
+        return f"lower(trim({value})) <> ALL ('{{t,true,y,yes,on,1,f,false,n,no,off,0}}')"
+    if wanted == "uuid":
+        return f"{value} !~ '{_UUID}'"
+    if wanted in _NUMBERS:
+        pattern = "^\\s*[-+]?[0-9]+\\s*$" if wanted in _WHOLE else _DECIMAL
+        inner = _number(f"{value}::numeric", "numeric", wanted, size, None)
+        return f"CASE WHEN {value} ~ '{pattern}' THEN {inner or 'false'} ELSE {value} IS NOT NULL END"
+    return None

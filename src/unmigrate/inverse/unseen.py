@@ -1,0 +1,95 @@
+"""What generated rows need not show, and no question on the target counts: told wherever something is claimed of a way back.
+
+Read from the catalog before and after alone. `lost` are losses like others; `unsure` leaves open whether values come back; `stricter` is
+what may stop the way back uncounted.
+"""
+
+import re
+from collections.abc import Iterator
+
+from unmigrate.catalog.model import Key, Object
+from unmigrate.catalog.observer import Delta
+from unmigrate.inverse.checks import asked, checks, fitting
+from unmigrate.inverse.counting import counting
+from unmigrate.inverse.model import Loss
+
+_SETS_TIME_ZONE = re.compile(r"\btime\s*zone\b\s*(=|to\b|'|local|default)|set_config\(\s*'timezone'", re.IGNORECASE)
+_TIMESTAMPS = ("timestamp without time zone", "timestamp with time zone")
+
+
+def lost(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
+    """Losses that only the catalog tells of."""
+    yield from _counters(migration, delta)
+    yield from _attributes(migration, delta)
+    if sets_time_zone(sql):
+        for old in shifted(delta):
+            yield Loss(migration, old.name, "values", "the migration converted its values in a time zone that it sets")
+
+
+def unsure(sql: str, delta: Delta) -> tuple[tuple[str, str], ...]:
+    """(column, why): values of which nobody knows whether they come back as they were."""
+    if sets_time_zone(sql):
+        return ()
+    same = "come back as they were only where migration and rollback run with the same TimeZone, one without summer time"
+    return tuple((old.name, same) for old in shifted(delta))
+
+
+def told(sql: str, delta: Delta) -> tuple[str, ...]:
+    """All of it that is no loss, in words."""
+    again = "goes on after the highest number that rows have: numbers of deleted rows may be given again"
+    return (
+        *(f"values of {name} {why}" for name, why in unsure(sql, delta)),
+        *(f"rows can stop the way back of {name}, uncounted: {why}" for name, why in stricter(delta)),
+        *(f"{name} {again}" for _, name, fresh in counting(delta) if fresh),
+    )
+
+
+def stricter(delta: Delta) -> Iterator[tuple[str, str]]:
+    """(object, reason): what returns and was stricter, and is not among the questions that are asked of the rows."""
+    known = {check.object for check in checks("", delta)}
+    for o in delta.dropped:
+        if o.name not in known and asked(delta, o):
+            yield o.name, f"{o.facts['label']} makes rows unique again" if o.kind == "index" else f"{o.facts['definition'][:80]} returns"
+    for old, new in delta.altered:
+        changed = new.changes(old)
+        if new.kind == "table" and "partition_bound" in changed and old.facts["partition_bound"]:
+            yield new.name, f"it becomes a partition again ({old.facts['partition_bound']}), whose rows must be within its bounds"
+        if new.kind == "column" and "type" in changed and fitting(delta, old, new) is None:
+            yield new.name, f"its values become {old.facts['type']} again, from {new.facts['type']}"
+
+
+def sets_time_zone(sql: str) -> bool:
+    """Whether it may run in another time zone than its way back, which runs in the session's."""
+    return _SETS_TIME_ZONE.search(sql) is not None
+
+
+def shifted(delta: Delta) -> list[Object]:
+    """Columns, as before, whose timestamps got a time zone, or lost it: by the session's, which may have hours twice, or not at all."""
+    columns = [(old, new) for old, new in delta.altered if new.kind == "column" and "type" in new.changes(old)]
+    return [o for o, n in columns if {re.sub(r"\(\d+\)", "", c.facts["type"]) for c in (o, n)} == set(_TIMESTAMPS)]
+
+
+def _counters(migration: str, delta: Delta) -> Iterator[Loss]:
+    """Sequences that return at their beginning, where no column tells how far they had counted."""
+    gone = {o.key for o in delta.dropped if o.kind in ("table", "column")}
+    told = {name for _, name, _ in counting(delta)}
+    for o in delta.dropped:
+        if o.kind == "sequence" and o.name not in told and o.parent not in gone and not _of_a_dropped_table(o.parent, gone):
+            yield Loss(migration, o.name, "values", "the sequence that the migration dropped returns at its beginning")
+
+
+def _of_a_dropped_table(parent: Key | None, gone: set[Key]) -> bool:
+    return parent is not None and Key(parent.catalog, parent.oid) in gone
+
+
+def _attributes(migration: str, delta: Delta) -> Iterator[Loss]:
+    """Columns of composite types (arrays of them too) that lost an attribute, or whose attribute has another type."""
+    for old, new in delta.altered:
+        if new.kind != "composite" or "attributes" not in new.changes(old):
+            continue
+        after = {number: (type_, size) for number, _, type_, size, *_ in new.raw["attributes"] or []}
+        if all(after.get(number) == (type_, size) for number, _, type_, size, *_ in old.raw["attributes"] or []):
+            continue
+        for column in delta.before.of_kind("column").values():
+            if column.facts["type"] in (old.name, f"{old.name}[]"):
+                yield Loss(migration, column.name, "values", f"the migration changed the attributes of its type {old.name}")
