@@ -111,3 +111,13 @@ def test_without_a_schema_file_every_column_counts(work: Workspace) -> None:
 def test_what_depends_on_values_is_not_judged(work: Workspace) -> None:
     subject = look(work, "ALTER TABLE users ADD CHECK (email LIKE '%@%.example')")
     assert subject.app == () and any("public.users" in gap for gap in subject.unjudged)
+
+
+def test_what_the_history_never_had_is_not_judged(work: Workspace) -> None:
+    """A queue that its library makes at run time, say. What the migration itself took away is another matter."""
+    trigger = """CREATE FUNCTION tell() RETURNS trigger AS $$ BEGIN INSERT INTO {0} VALUES (NEW."id"); RETURN NULL; END $$ LANGUAGE plpgsql;
+        CREATE TRIGGER telling AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION tell();"""
+    subject = look(work, trigger.format("pgboss.job (name)"))
+    assert subject.app == () and any("pgboss.job" in gap for gap in subject.unjudged)
+    gone = look(work, trigger.format('"Post" (title)') + 'ALTER TABLE "Post" RENAME TO posts')
+    assert [p.says for p in gone.app if p.action == "insert"] == ['relation "Post" does not exist']

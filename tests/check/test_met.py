@@ -99,3 +99,12 @@ def test_what_code_only_reads_is_not_lost_and_what_it_may_write_is(work: Workspa
     ):
         body = f'DO $$ BEGIN IF false THEN PERFORM 1 FROM "A"; {delete}; END IF; END $$'
         assert 'public."A"' in {loss.object for loss in examined(work, before, body).losses}, delete
+
+
+def test_a_new_column_is_filled_under_a_trigger(work: Workspace) -> None:
+    """A trigger that runs afterwards leaves the row itself as it is."""
+    trigger = "CREATE TRIGGER look {} UPDATE ON t FOR EACH ROW EXECUTE FUNCTION look();"
+    before = "CREATE TABLE t (a int); CREATE FUNCTION look() RETURNS trigger AS $$ BEGIN RETURN NEW; END $$ LANGUAGE plpgsql;"
+    fill_it = "ALTER TABLE t ADD b int; UPDATE t SET b = a"
+    assert examined(work, before + trigger.format("AFTER INSERT OR"), fill_it).losses == ()
+    assert [loss.object for loss in examined(work, before + trigger.format("BEFORE"), fill_it).losses] == ["public.t"]

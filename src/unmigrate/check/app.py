@@ -5,6 +5,7 @@ database accepted before. Whether new keys and checks refuse the rows of a real 
 as not judged.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -23,6 +24,7 @@ Action = Literal["read", "insert", "update"]
 OF_VALUES = frozenset({"23503", "23505", "23514", "23P01", "P0001"})
 FOREIGN_KEY = "23503"
 UNDEFINED_COLUMN = "42703"
+_LACKING = re.compile(r'^(?:relation "|schema "|function )([^(]+?)(?:"|\(.*\)) does not exist')
 ROWS = 5  # per table, of which those beyond the ordinary three serve as examples
 _CLASSES = {
     "smallint": "number", "integer": "number", "bigint": "number", "numeric": "decimal", "real": "float", "double precision": "float",
@@ -108,7 +110,7 @@ def play(connection: psycopg.Connection[Any], rehearsal: Rehearsal, delta: Delta
     unjudged = []
     for each, error in failures:
         says = " ".join(str(error.diag.message_primary or error).split())
-        if error.sqlstate in OF_VALUES:
+        if error.sqlstate in OF_VALUES or _needs_others(error, delta):
             unjudged.append(f"whether the previous app's {each.action}s of {each.table.table} still pass: {says}")
             continue
         name = _object(each, error)
@@ -116,6 +118,15 @@ def play(connection: psycopg.Connection[Any], rehearsal: Rehearsal, delta: Delta
     broken = {problem.object for problem in found.values()}
     types = [p for p in _types(delta, rehearsal) if p.object not in broken]
     return (*found.values(), *types), tuple(dict.fromkeys([*rehearsal.uncovered, *unjudged]))
+
+
+def _needs_others(error: psycopg.Error, delta: Delta) -> bool:
+    """Whether code of the database wants a table, schema or function that the history never had: a real database may have it."""
+    named = _LACKING.search(str(error.diag.message_primary or ""))
+    if named is None or not error.diag.context:
+        return False
+    name = named[1].replace('"', "")
+    return not any(name in (o.name.replace('"', ""), str(o.facts.get("label")).strip('"')) for o in delta.before)
 
 
 def concerned_tables(delta: Delta) -> frozenset[str]:
@@ -163,8 +174,6 @@ def _writes(table: AppTable, row: Mapping[str, str | None], enums: set[str]) -> 
 
 def _qualified(name: str) -> str:
     """A quoted name as the catalog writes it: without quotes where none are needed."""
-    import re
-
     parts = re.findall(r'"((?:[^"]|"")*)"|([^.\[\]"]+)', name.removesuffix("[]"))
     plain = [quoted or bare for quoted, bare in parts]
     return ".".join(p if re.fullmatch(r"[a-z_][a-z0-9_$]*", p) else f'"{p}"' for p in plain)
@@ -265,8 +274,6 @@ def _object(each: Try, error: psycopg.Error) -> str:
 
 
 def _shown(name: str) -> str:
-    import re
-
     return name if re.fullmatch(r"[a-z_][a-z0-9_$]*", name) else '"' + name.replace('"', '""') + '"'
 
 
@@ -284,8 +291,6 @@ def _types(delta: Delta, rehearsal: Rehearsal) -> Iterator[AppProblem]:
 
 
 def _class(type_: str) -> str:
-    import re
-
     array = "[]" if type_.endswith("[]") else ""
     base = re.sub(r"\(\d+(,\d+)?\)", "", type_.removesuffix("[]"))
     return _CLASSES.get(base, base) + array

@@ -26,6 +26,7 @@ _WIDENINGS = {
     "jsonb": {"text"},
     "json": {"text"},
 }
+_CHANGES_ROW = re.compile(r"\bBEFORE\b.*\bUPDATE\b")  # a trigger that may
 _TIMESTAMPS = ("timestamp without time zone", "timestamp with time zone")
 
 
@@ -102,9 +103,9 @@ def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
     """Which tables of before have rows or values written by the text, what it calls, triggers and foreign keys included."""
     text = writes(sql)
     tables = delta.before.of_kind("table")
-    for write in text.tables:
-        for table in resolve(write, delta, tables):
-            yield from _one_write(migration, write, table, delta, tables, text.renamed)
+    changed = [(write, table) for write in text.tables for table in resolve(write, delta, tables)]
+    for write, table in changed:
+        yield from _one_write(migration, write, table, delta, tables, text.renamed)
     for table_name, column in text.conversions:
         for table in resolve(table_name, delta, tables):
             names = [c.name for c in delta.before.columns(table.key) if bare(c.facts["label"]) == column]
@@ -113,6 +114,9 @@ def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
     for body in bodies:
         for table in _mentioned(body, delta, tables):
             yield Loss(migration, table.name, "values", "code that the migration runs may write to it")
+    for write, table in changed:
+        if write.verb in ("delete", "truncate", "merge", "update"):
+            yield from _carried_on(migration, write, table, delta, tables)
 
 
 def resolve(write: Write, delta: Delta, tables: Mapping[Key, Object]) -> list[Object]:
@@ -135,16 +139,18 @@ def _one_write(
     there = {bare(c.facts["label"]) for c in delta.before.columns(table.key)}
     added |= {old for owner, old, new in renamed if owner == write.table and new in added and old not in there}
     own_only = write.verb == "update" and write.columns is not None and write.columns <= added
-    if not own_only or triggers:
+    if not own_only or any(_CHANGES_ROW.search(t.facts["definition"].partition(" ON ")[0]) for t in triggers):
         verb = {"insert": "inserted rows", "delete": "deleted rows", "truncate": "emptied it"}.get(write.verb, "updated rows")
         yield Loss(migration, table.name, "values", f"the migration {verb}")
     for trigger in triggers:
         for body in _routine_bodies(identifiers(trigger.facts["definition"]), delta):
             for other in _mentioned(body, delta, tables):
                 yield Loss(migration, other.name, "values", f"trigger {trigger.facts['label']} may write to it")
-    if write.verb in ("delete", "truncate", "merge") or (write.verb == "update" and not own_only):
-        for child in _cascades(table, delta, tables, write):
-            yield Loss(migration, child.name, "values", f"a foreign key carries the change of {table.name} to it")
+
+
+def _carried_on(migration: str, write: Write, table: Object, delta: Delta, tables: Mapping[Key, Object]) -> Iterator[Loss]:
+    for child in _cascades(table, delta, tables, write):
+        yield Loss(migration, child.name, "values", f"a foreign key carries the change of {table.name} to it")
 
 
 def _cascades(table: Object, delta: Delta, tables: Mapping[Key, Object], write: Write) -> list[Object]:
