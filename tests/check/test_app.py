@@ -121,3 +121,9 @@ def test_what_the_history_never_had_is_not_judged(work: Workspace) -> None:
     assert subject.app == () and any("pgboss.job" in gap for gap in subject.unjudged)
     gone = look(work, trigger.format('"Post" (title)') + 'ALTER TABLE "Post" RENAME TO posts')
     assert [p.says for p in gone.app if p.action == "insert"] == ['relation "Post" does not exist']
+
+
+def test_values_of_ours_that_are_no_labels_are_not_judged(work: Workspace) -> None:
+    """A real app's text may be labels of the enum that the column has now; that its client knows another type is told."""
+    enum = "CREATE TYPE mood AS ENUM ('good'); ALTER TABLE users ALTER nick TYPE mood USING 'good'"
+    assert [(p.action, p.object) for p in look(work, enum).app] == [("type", "public.users.nick")]

@@ -108,3 +108,17 @@ def test_a_new_column_is_filled_under_a_trigger(work: Workspace) -> None:
     fill_it = "ALTER TABLE t ADD b int; UPDATE t SET b = a"
     assert examined(work, before + trigger.format("AFTER INSERT OR"), fill_it).losses == ()
     assert [loss.object for loss in examined(work, before + trigger.format("BEFORE"), fill_it).losses] == ["public.t"]
+
+
+def test_a_foreign_key_carries_while_it_is_there(work: Workspace) -> None:
+    assert lost(work, "ALTER TABLE d DROP CONSTRAINT d_a_fkey; DELETE FROM a") == ["public.a", "public.b"]
+    assert lost(work, "DELETE FROM a; ALTER TABLE d DROP CONSTRAINT d_a_fkey") == ["public.a", "public.b", "public.d", "public.e"]
+    later = "ALTER TABLE f ADD CONSTRAINT more FOREIGN KEY (a) REFERENCES a ON DELETE CASCADE"
+    assert lost(work, f"DELETE FROM a; {later}") == ["public.a", "public.b", "public.d", "public.e"]
+    assert "public.f" in lost(work, f"{later}; DELETE FROM a")
+
+
+def test_elements_that_come_back_bit_by_bit(work: Workspace) -> None:
+    before = "CREATE TABLE t (a int[], b text[])"
+    assert examined(work, before, "ALTER TABLE t ALTER a TYPE text[]").losses == ()
+    assert [loss.object for loss in examined(work, before, "ALTER TABLE t ALTER b TYPE int[] USING b::int[]").losses] == ["public.t.b"]

@@ -22,6 +22,7 @@ from unmigrate.scratch.rows import fill
 Action = Literal["read", "insert", "update"]
 # foreign key, unique, check, exclusion; raised by a trigger: they speak of values, and ours are made up
 OF_VALUES = frozenset({"23503", "23505", "23514", "23P01", "P0001"})
+UNREADABLE = "22P02"  # as a value of the column's type; of a label that the app knows, that is no matter of our values
 FOREIGN_KEY = "23503"
 UNDEFINED_COLUMN = "42703"
 _LACKING = re.compile(r'^(?:relation "|schema "|function )([^(]+?)(?:"|\(.*\)) does not exist')
@@ -35,12 +36,13 @@ _CLASSES = {
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One statement of the app."""
+    """One statement of the app. label: with a label of an enum that the app knows."""
 
     table: AppTable
     action: Action
     sql: str
     what: str = ""
+    label: bool = False
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ def play(connection: psycopg.Connection[Any], rehearsal: Rehearsal, delta: Delta
     unjudged = []
     for each, error in failures:
         says = " ".join(str(error.diag.message_primary or error).split())
-        if error.sqlstate in OF_VALUES or _needs_others(error, delta):
+        if error.sqlstate in OF_VALUES or (error.sqlstate == UNREADABLE and not each.label) or _needs_others(error, delta):
             unjudged.append(f"whether the previous app's {each.action}s of {each.table.table} still pass: {says}")
             continue
         name = _object(each, error)
@@ -165,7 +167,11 @@ def _writes(table: AppTable, row: Mapping[str, str | None], enums: set[str]) -> 
         if _qualified(column.enum) in enums and not column.enum.endswith("[]"):
             for label in column.labels:
                 yield Try(
-                    table, "insert", _insert(table, row, [c.name for c in written], {column.name: label}), f" ({column.name} = {label})"
+                    table,
+                    "insert",
+                    _insert(table, row, [c.name for c in written], {column.name: label}),
+                    f" ({column.name} = {label})",
+                    True,
                 )
     if written:
         sets = ", ".join(f"{c.name} = {c.name}" for c in written)

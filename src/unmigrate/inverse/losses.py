@@ -8,7 +8,7 @@ from unmigrate.catalog.observer import Delta
 from unmigrate.catalog.sqltext import bare
 from unmigrate.inverse import unseen
 from unmigrate.inverse.model import Loss
-from unmigrate.sql.writes import Write, identifiers, may_write, only_read, writes
+from unmigrate.sql.writes import Write, Writes, identifiers, may_write, only_read, writes
 
 # type before -> types whose values all came from it and go back to the same value (both casts are exact)
 _WIDENINGS = {
@@ -84,6 +84,8 @@ def _exact(old: Object, new: Object, delta: Delta) -> bool:
     new_labels = {o.name for o in delta.after.of_kind("enum").values()}
     if _base(before) in labels or _base(after) in new_labels:  # by label, or the migration itself would have failed
         return all(_base(t) in (*labels, *new_labels, "text", "character varying") for t in (before, after))
+    if before.endswith("[]") and after.endswith("[]"):
+        before, after = _base(before), _base(after)
     name_before, size_before = _split(before)
     name_after, size_after = _split(after)
     if name_before in _TIMESTAMPS and name_after in _TIMESTAMPS:
@@ -116,7 +118,7 @@ def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
             yield Loss(migration, table.name, "values", "code that the migration runs may write to it")
     for write, table in changed:
         if write.verb in ("delete", "truncate", "merge", "update"):
-            yield from _carried_on(migration, write, table, delta, tables)
+            yield from _carried_on(migration, write, table, delta, text)
 
 
 def resolve(write: Write, delta: Delta, tables: Mapping[Key, Object]) -> list[Object]:
@@ -148,13 +150,14 @@ def _one_write(
                 yield Loss(migration, other.name, "values", f"trigger {trigger.facts['label']} may write to it")
 
 
-def _carried_on(migration: str, write: Write, table: Object, delta: Delta, tables: Mapping[Key, Object]) -> Iterator[Loss]:
-    for child in _cascades(table, delta, tables, write):
+def _carried_on(migration: str, write: Write, table: Object, delta: Delta, text: Writes) -> Iterator[Loss]:
+    for child in _cascades(table, delta, write, text):
         yield Loss(migration, child.name, "values", f"a foreign key carries the change of {table.name} to it")
 
 
-def _cascades(table: Object, delta: Delta, tables: Mapping[Key, Object], write: Write) -> list[Object]:
+def _cascades(table: Object, delta: Delta, write: Write, text: Writes) -> list[Object]:
     """Tables that foreign keys change along, transitively: where rows go, or where their columns change."""
+    tables = delta.before.of_kind("table")
     verbs = {"delete": ("delete",), "truncate": ("truncate",), "merge": ("delete", "update")}.get(write.verb, ("update",))
     pending: list[tuple[Key, str, frozenset[str] | None]] = [
         (table.key, verb, write.columns if write.verb == "update" else None) for verb in verbs
@@ -167,11 +170,23 @@ def _cascades(table: Object, delta: Delta, tables: Mapping[Key, Object], write: 
                 child = fk.parent
                 if fk.facts["contype"] != "f" or child is None or child not in tables or fk.raw["references"] != str(parent.oid):
                     continue
+                if _not_there(fk, catalog is delta.before, write, text, delta):
+                    continue
                 event = _carried(fk, verb, columns)
                 if event is not None and (child, *event) not in seen:
                     seen.add((child, *event))
                     pending.append((child, *event))
     return [tables[k] for k in sorted({key for key, _, _ in seen}) if k != table.key]
+
+
+def _not_there(fk: Object, of_before: bool, write: Write, text: Writes, delta: Delta) -> bool:
+    """Whether a foreign key was dropped before the write, or made after it."""
+    if fk.key in (delta.after if of_before else delta.before).objects:
+        return False
+    names = {bare(t.facts["label"]) for c in (delta.before, delta.after) if (t := c.get(fk.parent)) is not None}
+    known, label = text.dropped if of_before else text.added, bare(fk.facts["label"])
+    places = [at for name in names if (at := known.get((name, label))) is not None]
+    return any(at < write.at for at in places) if of_before else any(at > write.at for at in places)
 
 
 def _carried(fk: Object, verb: str, columns: frozenset[str] | None) -> tuple[str, frozenset[str] | None] | None:

@@ -1,7 +1,8 @@
 """What a script does to rows, as far as its text tells: tables written, and text whose writes only running it would show."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unmigrate.sql.script import ScriptError, split
@@ -25,12 +26,13 @@ _IDENTIFIER = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_][A-Za-z0-9_$]*)')
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write to a table. schema: None where the text does not say. columns: those set by an UPDATE, None for whole rows."""
+    """A write to a table. schema: None where the text does not say. columns: those set by an UPDATE, None for whole rows. at: its place."""
 
     verb: str
     schema: str | None
     table: str
     columns: frozenset[str] | None = None
+    at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Writes:
     """tables: writes seen in the text. calls: names of functions called by statements. opaque: bodies that run unseen.
 
     conversions: (table, column) whose type change has a USING that is more than a cast of the column itself. renamed: (table, old, new)
-    of columns.
+    of columns. dropped, added: places where ALTER TABLE drops and adds constraints, by (table, constraint).
     """
 
     tables: tuple[Write, ...] = ()
@@ -46,6 +48,8 @@ class Writes:
     opaque: tuple[str, ...] = ()
     conversions: tuple[tuple[Write, str], ...] = ()
     renamed: tuple[tuple[str, str, str], ...] = ()
+    dropped: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    added: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def writes(sql: str) -> Writes:
@@ -62,14 +66,19 @@ def writes(sql: str) -> Writes:
     calls: set[str] = set()
     opaque: list[str] = []
     conversions: list[tuple[Write, str]] = []
+    dropped: dict[tuple[str, str], int] = {}
+    added: dict[tuple[str, str], int] = {}
     for statement in statements:
         for raw in parse_sql(statement.text):
             if statement.node == "AlterTableStmt":
                 conversions += _conversions(raw.stmt)
+                _constraints(raw.stmt, statement.start, dropped, added)
             else:
+                known = len(found)
                 _collect(raw.stmt, found, calls, opaque)
+                found[known:] = [replace(write, at=statement.start) for write in found[known:]]
     opaque += _own_bodies(sql, calls, opaque)
-    return Writes(tuple(found), frozenset(calls), tuple(opaque), tuple(conversions), _renamed(sql))
+    return Writes(tuple(found), frozenset(calls), tuple(opaque), tuple(conversions), _renamed(sql), dropped, added)
 
 
 def _renamed(sql: str) -> tuple[tuple[str, str, str], ...]:
@@ -112,6 +121,16 @@ def _conversions(node: Any) -> list[tuple[Write, str]]:
         if command.subtype == AlterTableType.AT_AlterColumnType and using is not None and not _is_cast_of(using, command.name):
             result.append((_write("convert", node.relation), command.name))
     return result
+
+
+def _constraints(node: Any, at: int, dropped: dict[tuple[str, str], int], added: dict[tuple[str, str], int]) -> None:
+    from pglast.enums import AlterTableType
+
+    for command in node.cmds if node.relation else ():
+        if command.subtype == AlterTableType.AT_DropConstraint:
+            dropped.setdefault((node.relation.relname, command.name), at)
+        elif command.subtype == AlterTableType.AT_AddConstraint and command.def_.conname:
+            added[node.relation.relname, command.def_.conname] = at
 
 
 def _is_cast_of(expression: Any, column: str) -> bool:
