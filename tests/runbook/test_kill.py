@@ -1,12 +1,16 @@
 """kill -9 at every boundary of a run: resume ends right, and no effect is doubled; abort takes the safe way out."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.runbook.shop import BAD_NAME, Shop, shop, some
+from tests.snapshot.test_failures import small_disk
 from unmigrate.scratch.pool import Pool
+
+__all__ = ["small_disk"]
 
 TOML = """
 [announce]
@@ -191,6 +195,26 @@ def test_a_disk_that_is_full_stops_it_and_resume_goes_on(made: Shop) -> None:
     assert (said.exit_code, "state cannot be written" in said.text, "make room" in said.text) == (6, True, True), said.text
     assert made.ledger()[-1] == BAD_NAME
     (made.root / "unmigrate.toml").write_text(TOML)
+    said = made.unmigrate("resume")
+    assert said.exit_code == 0, said.text
+    assert made.ledger() == ["20240101000000_init"]
+    assert lines(made, "maintenance.log")[-1] == "off"
+
+
+def test_while_the_disk_with_the_state_is_full_every_command_ends_and_says_so(made: Shop, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    made.state = small_disk
+    fill = f'on = "cat /dev/zero > {small_disk}/ballast; echo on'
+    (made.root / "unmigrate.toml").write_text(TOML.replace('on = "echo on', fill))
+    told = [made.unmigrate("run", "rollback", "--yes", "--maintenance", "--accept-loss", kill="never")]
+    (made.root / "unmigrate.toml").write_text(TOML)
+    told += [made.unmigrate(*words, kill="never") for words in (("resume",), ("abort", "--yes"), ("resume",))]
+    for said in told:
+        assert said.exit_code in (4, 6), said.text
+        assert "make room" in said.text, said.text
+        assert "Traceback" not in said.text
+    assert made.ledger()[-1] == BAD_NAME
+    (small_disk / "ballast").unlink()
     said = made.unmigrate("resume")
     assert said.exit_code == 0, said.text
     assert made.ledger() == ["20240101000000_init"]

@@ -143,8 +143,32 @@ def test_a_snapshot_from_after_the_migration_stops_before_the_switch(made: Shop)
     said = made.unmigrate(*COMMAND, "--accept-loss")
     assert said.exit_code == 6, said.text
     assert "is from after the migration" in said.text
+    assert "goes on" not in said.text, "the same snapshot would be refused again"
+    assert "in a new run" in said.text
     assert made.unmigrate("abort", "--yes").exit_code == 0
     wait_for(lambda: made.ask("/orders", {"item": "as before"}))
+
+
+def test_when_a_snapshot_was_made_is_asked_before_anything_begins(made: Shop) -> None:
+    """Where the provider knows it, although a command restores it; else it is said that only restoring tells."""
+    told = "is seen once it is restored, with writers away"
+    dry = made.unmigrate(*COMMAND[:-1], "--dry-run", "--accept-loss")
+    assert (dry.exit_code, told in " ".join(dry.text.split())) == (0, True), dry.text
+    knows = """[snapshot.command]
+list = 'echo "[{\\"id\\": \\"before\\", \\"created_at\\": \\"%s\\"}]"'
+create = "false"
+restore = "false"
+drop = "false"
+"""
+    for year, status in (("2999", 3), ("2001", 0)):
+        (made.root / "unmigrate.toml").write_text(ALL.replace("[connection]", knows % f"{year}-01-01T00:00:00+00:00" + "[connection]", 1))
+        said = made.unmigrate(*COMMAND[:-1], "--dry-run", "--accept-loss")
+        assert (said.exit_code, told in " ".join(said.text.split())) == (status, False), said.text
+        assert ("choose an older one" in said.text) == (status == 3)
+    (made.root / "unmigrate.toml").write_text(ALL.replace("[connection]", knows % "2999-01-01T00:00:00+00:00" + "[connection]", 1))
+    assert made.unmigrate(*COMMAND, "--accept-loss").exit_code == 3
+    assert not (made.root / "maintenance.log").exists()
+    assert not (made.root / "restores.log").exists()
 
 
 def test_the_database_in_use_is_refused(made: Shop) -> None:

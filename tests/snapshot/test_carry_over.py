@@ -25,7 +25,7 @@ from unmigrate.errors import EnvironmentProblem
 from unmigrate.prisma.url import parse_url
 from unmigrate.scratch.pool import Pool
 from unmigrate.snapshot import carry
-from unmigrate.snapshot.merging import Asked, Report
+from unmigrate.snapshot.job import Asked, Report
 from unmigrate.snapshot.pg_dump import PgDump
 
 SHOP = """CREATE TABLE "User" (id serial PRIMARY KEY, email text NOT NULL UNIQUE, note text, age int);

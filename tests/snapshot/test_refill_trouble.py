@@ -82,7 +82,7 @@ def test_a_session_that_is_ended_and_what_status_says(kit: Kit, project: Path) -
     from unmigrate.snapshot import urls
 
     def end(step: str) -> None:
-        if step == "part 1 to 500 merged":
+        if step == "part 1 to 200 merged":
             kit.value("select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'unmigrate'"
                       " and datname = current_database() and pid <> pg_backend_pid() and state like 'idle in%'")  # fmt: skip
 

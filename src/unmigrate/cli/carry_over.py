@@ -145,7 +145,7 @@ def _merge(
     source: snapshots.Opened, sides: Any, wanted: Any, left: Any, name: str, flags: dict[str, Any], as_json: bool, tell: Any
 ) -> int:  # fmt: skip
     from unmigrate.snapshot.carry import carry_over
-    from unmigrate.snapshot.merging import Asked
+    from unmigrate.snapshot.job import Asked
 
     snapshots.confirmed(f"Carry rows over into {source.url.display}?", flags["yes"])
     asked = Asked(name, flags["batch"], False, flags["lock_timeout"], tell)

@@ -32,7 +32,7 @@ def command(migration: str | None, snapshot: str | None, given: str | None, as_j
     Columns and tables that it dropped, of the last rollback or the one of MIGRATION, are merged by key, some rows at a time. Rows deleted
     since stay deleted, values written since stay, and conflicts are listed. Interrupted (exit 6), the same command goes on.
     """
-    keys = ("columns", "tables", "fill_touched", "batch", "keep_restored", "lock_timeout", "yes", "dry_run")
+    keys = ("columns", "tables", "fill_touched", "batch", "jobs", "keep_restored", "lock_timeout", "yes", "dry_run")
     flags = {key: rest.pop(key) for key in keys}
     where = options.where(rest)
     source = snapshots.opened(where, provider)

@@ -16,9 +16,10 @@ BEFORE = "before"
 
 
 def options(function: Any) -> Any:
-    """--fill-touched, --batch, --keep-restored."""
+    """--fill-touched, --batch, --jobs, --keep-restored."""
     for option in (
         click.option("--keep-restored", is_flag=True, help="Leave the restored copy of the snapshot there afterwards."),
+        click.option("--jobs", type=click.IntRange(1), default=2, metavar="N", help="Sessions that merge a large table. Default: 2."),
         click.option("--batch", type=click.IntRange(1), default=5000, metavar="ROWS", help="Rows per transaction. Default: 5000."),
         click.option(
             "--fill-touched", is_flag=True, help="Fill rows written since the way back too, where the column is still as it returned."
@@ -84,7 +85,7 @@ def bring_back(
     with source.connect() as live:
         lost.refuse_applied(live, source.url.schema, undone.migrations)
         found = lost.find(losses, read_catalog(live), read_catalog(other.connection))
-    asked = Asked(other.name, flags["batch"], flags["fill_touched"], flags.get("lock_timeout", 200), tell)
+    asked = Asked(other.name, flags["batch"], flags["fill_touched"], flags.get("lock_timeout", 200), tell, jobs=flags["jobs"])
     return refill(source.connect, other.connection, undone, found, asked, up=texts(at, undone, losses), copy=other.copy)
 
 

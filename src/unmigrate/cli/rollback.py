@@ -40,7 +40,7 @@ def command(name: str | None, last: int | None, to: str | None, plan_file: Path 
     from unmigrate.cli.target import open_target
 
     keys = ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock", "concurrently", "verbose")
-    flags = {k: rest.pop(k) for k in (*keys, *ways_out.FLAGS, "refill", "fill_touched", "batch", "keep_restored")}
+    flags = {k: rest.pop(k) for k in (*keys, *ways_out.FLAGS, "refill", "fill_touched", "batch", "jobs", "keep_restored")}
     at = options.where(rest)
     with open_target(at) as target:
         if (unfinished := _resume(target, dry_run=flags["dry_run"])) is not None:

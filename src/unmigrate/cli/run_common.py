@@ -87,6 +87,7 @@ def _refuse_next(at: options.Where, target: Any) -> None:
 def _snapshot(at: options.Where, config: Config, target: Any, flags: dict[str, Any], oldest: str) -> str | None:
     """Which snapshot is restored, None where that was done already. What this way needs must be there before anything begins."""
     from unmigrate.runbook.adapters import snapshots
+    from unmigrate.snapshot.find import moments, require
 
     c = config.connection
     if not (c.env_file or c.kubernetes or c.aws or c.command):
@@ -99,6 +100,8 @@ def _snapshot(at: options.Where, config: Config, target: Any, flags: dict[str, A
         return snapshots.choose(config, url, at.project, os.environ, target.connection, schema, oldest, flags["snapshot"])
     if flags["snapshot"] is None:
         raise UsageError("which snapshot is to be restored?", code="no-snapshot", remedy="give --snapshot ID")
+    if known := snapshots.known(config, str(target.project.url), at.project, os.environ, flags["snapshot"]):
+        require(known, moments(target.connection, target.url.schema, oldest))
     return str(flags["snapshot"])
 
 

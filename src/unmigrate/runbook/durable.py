@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Event
 from typing import Any
 
@@ -24,7 +25,10 @@ _PREFIX = "unmigrate."
 _BROKEN = "__broken__"
 _POLL = 0.05  # seconds; DBOS's own second is felt in every command, as its threads are waited for at the end
 _RECORDED = 5.0  # seconds after its end within which a session is recorded as ended
+_BEGUN = 120.0  # seconds within which a session begins; DBOS itself would wait for ever where it cannot write that it does
+_ROOM = 1 << 20  # bytes that must be free where SQLite keeps the state
 _play: Play | None = None
+_begun = Event()
 _over = Event()
 _workflow: Any = None
 
@@ -66,6 +70,11 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
+
+    @property
+    def _folder(self) -> Path | None:
+        """Where SQLite keeps it; None for PostgreSQL."""
+        return Path(self.url.removeprefix("sqlite:///")).parent if self.url.startswith("sqlite:") else None
 
     @classmethod
     def open(cls, folder: Path, state_env: str | None, environ: Mapping[str, str]) -> "Store":
@@ -110,6 +119,7 @@ class Store:
 
     def work(self, number: int, spec: Spec, before: tuple[Record, ...], direction: Direction, play: Play) -> Result:
         """Begin session `number`, or go on with it where it was killed; returns when it has ended."""
+        _require_room(self._folder)
         with _launched(self.url, f"{spec.run}.{number}", play) as dbos:
             given = {"spec": spec.to_json(), "direction": direction, "records": [r.to_json() for r in before]}
             with dbos.SetWorkflowID(_id(spec.run, number)):
@@ -123,8 +133,23 @@ class Store:
 
     def prepare(self) -> None:
         """Make the tables, so that what is wrong with the state is known before anything is done."""
+        _require_room(self._folder)
         with _launched(self.url, "prepare", lambda *_: Result("done", ())):
             pass
+
+
+def _require_room(folder: Path | None) -> None:
+    """Raises EnvironmentProblem where nothing more can be written: a session that cannot record what it does must not begin."""
+    if folder is None:
+        return
+    try:
+        with TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        remedy = f"make room there ({_ROOM >> 20} MB at least), and give the same command again; or keep runs elsewhere: $UNMIGRATE_STATE"
+        raise EnvironmentProblem(f"runs cannot be kept in {folder}: {error.strerror}", code="state", remedy=remedy) from error
 
 
 @contextmanager
@@ -134,6 +159,7 @@ def _launched(url: str, name: str, play: Play) -> Iterator[Any]:
     import dbos
 
     _play = play
+    _begun.clear()
     _over.clear()
     _registered()
     with _told():
@@ -160,6 +186,7 @@ def _registered() -> Any:
 
         @DBOS.workflow(name="unmigrate.session", max_recovery_attempts=1_000_000)
         def session(given: Json) -> Json:
+            _begun.set()
             assert _play is not None
             records = [Record.from_json(r) for r in given["records"]]
             try:
@@ -173,10 +200,11 @@ def _registered() -> Any:
 
 def _await(handle: Any, run: str) -> None:
     """Until the session's end is recorded. Raises PartialError where that cannot be: DBOS itself would wait for ever."""
-    since = 0.0
+    began, since = time.monotonic(), 0.0
     while handle.get_status().status in ("PENDING", "ENQUEUED"):
         since = since or (time.monotonic() if _over.is_set() else 0.0)
-        if since and time.monotonic() - since > _RECORDED:
+        late = not _begun.is_set() and time.monotonic() - began > _BEGUN
+        if late or (since and time.monotonic() - since > _RECORDED):
             message = f"run {run} stopped, as its state cannot be written: is the disk full?"
             remedy = f"make room where runs are kept ($UNMIGRATE_STATE, or run.state_env); then unmigrate resume {run} goes on"
             raise PartialError(message, code="state", remedy=remedy)

@@ -92,7 +92,14 @@ def _restore(scene: Scene) -> Foreseen:
         told = contents.told(losses)
         message = f"this loses {'' if losses[0]['why'] == _UNCOUNTED else 'what was written since the snapshot: '}{told}"
         refusal = RefusedError(message, code="loss", remedy=f"{remedy}; or undo it without a snapshot: --way reverse")
-    return Foreseen(tuple(losses), basis, refusal=refusal, passed=() if losses else (f"nothing was written since, {basis}",))
+    passed = () if losses else (f"nothing was written since, {basis}",)
+    if target is None and snapshots.untold(scene):
+        given, names = (scene.spec.snapshot or {}).get("id", ""), ", ".join(scene.spec.migrations)
+        passed = (
+            *passed,
+            f"whether {given} is from before {names} is seen once it is restored, with writers away: {_counted_first(scene)}",
+        )
+    return Foreseen(tuple(losses), basis, refusal=refusal, passed=passed)
 
 
 def _since(scene: Scene) -> tuple[list[Json], str]:
@@ -108,5 +115,5 @@ def _since(scene: Scene) -> tuple[list[Json], str]:
 
 def _counted_first(scene: Scene) -> str:
     if scene.config.snapshot.restore_command:
-        return "to have it counted first, restore it by yourself and give --database URL"
-    return "to have it counted first, restore it now (unmigrate restore … --to NAME --url-file FILE) and give --database @FILE"
+        return "to have it looked at first, restore it by yourself and give --database URL"
+    return "to have it looked at first, restore it now (unmigrate restore … --to NAME --url-file FILE) and give --database @FILE"

@@ -23,6 +23,8 @@ from unmigrate.runbook.steps import steps_of
 
 _WORDS = ("said", "text", "follow_up", "checks", "checks_before")  # of a record's data; the rest is what steps come back to
 FENCE = 72707371  # beside Prisma's 72707369
+# Codes of what is wrong with a snapshot: a run keeps to the one that it began with.
+_OTHER = ("snapshot-after", "snapshot-old", "in-flight", "no-ledger", "other-history", "same-database", "catalogs")
 _SETTLED = ("refused", "done", "aborted")
 Ask = Callable[[Step, list[str]], bool]
 
@@ -221,6 +223,8 @@ def _ways_on(error: Json, run: str) -> str:
     if error["code"] == "loss":  # nothing is to be put right: it is a decision
         consent = f"unmigrate resume {run} --accept-loss consents and goes on (unmigrate carry-over can bring over what a snapshot lacks)"
         return f"{consent}; unmigrate abort {run} goes back"
+    if error["code"] in _OTHER:
+        return f"unmigrate abort {run} goes back; then {error['remedy']}, in a new run"
     right = error["remedy"] or "put it right"
     return f"{right}; then unmigrate resume {run} goes on; or unmigrate abort {run} goes back"
 

@@ -29,6 +29,11 @@ def state_dir(environ: Mapping[str, str]) -> Path:
     return folder
 
 
+def _unkept(folder: Path, error: OSError) -> EnvironmentProblem:
+    remedy = "make room there, or let UNMIGRATE_STATE name a folder that you may write; then give the same command again"
+    return EnvironmentProblem(f"{folder} cannot be written: {error.strerror}", code="state", remedy=remedy)
+
+
 class Keep:
     """The private values of one run: {name: text}, written durably before anything relies on them."""
 
@@ -41,7 +46,10 @@ class Keep:
         if not _RUN.fullmatch(run):
             raise RefusedError(f"{run!r} is no run's name", code="no-run", remedy="unmigrate run list")
         folder = state_dir(environ) / "runs" / run
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise _unkept(folder, error) from error
         return cls(folder)
 
     def get(self, name: str) -> str | None:
@@ -55,10 +63,13 @@ class Keep:
 
     def _write(self, values: dict[str, str]) -> None:
         temporary = self._file.with_suffix(".new")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(values, file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                json.dump(values, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _unkept(self.folder, error) from error
         temporary.replace(self._file)
 
     def reduce(self, names: Collection[str]) -> None:

@@ -18,8 +18,8 @@ from unmigrate.catalog.model import Catalog, Object
 from unmigrate.guard.keys import ForeignKey, foreign_keys
 from unmigrate.snapshot import lost, merge, merging, staging
 from unmigrate.snapshot.databases import translated
+from unmigrate.snapshot.job import Asked, Job, Report, Say
 from unmigrate.snapshot.lost import Column, Found, Kind, Part
-from unmigrate.snapshot.merging import Asked, Job, Report, Say
 from unmigrate.sql.writes import identifiers, may_write, writes
 from unmigrate.words import amount
 

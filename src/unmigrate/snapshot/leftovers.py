@@ -18,7 +18,7 @@ select count(*), max(coalesce(done_at, began_at)), (select count(*) from {0}.con
 from {0}.refill"""
 _OURS = """
 select c.relname::text from pg_class c where c.relnamespace = %s::regnamespace and c.relkind = 'r'
-and (c.relname in ('refill', 'part', 'batch', 'waiting', 'conflict') or c.relname like 'stage\\_%%') order by 1"""
+and (c.relname in ('refill', 'part', 'lane', 'batch', 'waiting', 'conflict') or c.relname like 'stage\\_%%') order by 1"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ SETTINGS = (
     "SET TimeZone = 'UTC'; SET lc_monetary = 'C'; SET xmloption = 'content'; SET row_security = off; SET statement_timeout = 0; "
     "SET idle_in_transaction_session_timeout = 0"
 )
+# Values are filled into rows 1, 9, 17, … first, then into 2, 10, …: the versions that move away leave room in their page for those of the
+# others, which then need no new entries in indexes (HOT).
+LEAP = 8
 JOURNAL = f"""
 CREATE TABLE IF NOT EXISTS {SCHEMA}.refill (
   id text PRIMARY KEY, migrations text[] NOT NULL, snapshot text NOT NULL, touched boolean NOT NULL,
@@ -25,6 +28,9 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.part (
   columns text[] NOT NULL,
   staged bigint, done bigint NOT NULL DEFAULT 0, filled bigint NOT NULL DEFAULT 0, gone bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (refill, number));
+CREATE TABLE IF NOT EXISTS {SCHEMA}.lane (
+  refill text NOT NULL, part int NOT NULL, low bigint NOT NULL, high bigint NOT NULL, merged bigint NOT NULL DEFAULT 0,
+  filled bigint NOT NULL DEFAULT 0, gone bigint NOT NULL DEFAULT 0, PRIMARY KEY (refill, part, high));
 CREATE TABLE IF NOT EXISTS {SCHEMA}.batch (xid xid NOT NULL);
 CREATE INDEX IF NOT EXISTS batch_xid ON {SCHEMA}.batch USING hash (xid);
 CREATE TABLE IF NOT EXISTS {SCHEMA}.waiting (refill text NOT NULL, part int NOT NULL, n bigint NOT NULL, PRIMARY KEY (refill, part, n));
@@ -32,6 +38,12 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.conflict (
   refill text NOT NULL, part int NOT NULL, n bigint NOT NULL, column_name text NOT NULL, table_name text NOT NULL, key jsonb NOT NULL,
   reason text NOT NULL, here text, snapshot text, PRIMARY KEY (refill, part, n, column_name));
 """
+# The lanes of a part are done with, or begun anew: what they counted goes to the part.
+SETTLED = f"""
+with lane as (delete from {SCHEMA}.lane where refill = %(refill)s and part = %(part)s returning filled, gone)
+update {SCHEMA}.part set done = %(done)s, filled = filled + coalesce((select sum(filled) from lane), 0),
+  gone = gone + coalesce((select sum(gone) from lane), 0) where refill = %(refill)s and number = %(part)s"""
+OURS = f"insert into {SCHEMA}.batch values ((txid_current() % 4294967296)::text::xid)"
 _MODES = {"O": "", "A": "ALWAYS ", "R": "REPLICA "}
 
 
@@ -60,6 +72,16 @@ def create_stage(refill: str, part: Part) -> tuple[str, str]:
     listed = ", ".join(f"{cell} text" for cell in cells(part).split(", "))
     kind = "UNLOGGED TABLE" if part.kind == "columns" else "TABLE"
     return f"DROP TABLE IF EXISTS {name}", f"CREATE {kind} {name} (n bigint GENERATED ALWAYS AS IDENTITY, {listed})"
+
+
+def leap(part: Part) -> int:
+    return LEAP if part.kind == "columns" else 1
+
+
+def index_stage(refill: str, part: Part) -> str:
+    """By which the rows of a batch are found."""
+    columns = f"(n % {LEAP}), n" if leap(part) > 1 else "n"
+    return f"CREATE INDEX ON {stage(refill, part)} ({columns})"
 
 
 def _joined(part: Part) -> str:
@@ -146,9 +168,16 @@ def _still_empty(column: Column) -> str:
     return f"t.{column.name}::text IS NOT DISTINCT FROM {column.empty}" if column.empty is not None else "false"
 
 
-def absent(job: str, part: Part) -> str:
-    """How many of the staged rows have no row here any more."""
-    return f"SELECT count(*) FROM {stage(job, part)} b WHERE NOT EXISTS (SELECT FROM {part.source} t WHERE {_joined(part)})"
+def whole(part: Part, xid: str | None, *, touched: bool) -> bool:
+    """Whether a row to which `apply` writes gets all that is staged for it: nothing of it is a conflict then."""
+    if part.kind in ("rows", "deletes") or len(part.columns) == 1:
+        return True
+    return part.kind == "columns" and xid is not None and not touched
+
+
+def absent(job: str, part: Part, where: str) -> str:
+    """How many of these staged rows have no row here any more."""
+    return f"SELECT count(*) FROM {stage(job, part)} b WHERE {where} AND NOT EXISTS (SELECT FROM {part.source} t WHERE {_joined(part)})"
 
 
 def apply(refill: str, part: Part, where: str, xid: str | None, *, touched: bool) -> str:
@@ -190,10 +219,6 @@ def keyless(refill: str, part: Part) -> str:
         f"INSERT INTO {SCHEMA}.conflict SELECT {literal(refill)}, {part.number}, 0, '', {literal(part.table)}, '{{}}', "
         "'it has rows again, and nothing identifies a row: left as it is', NULL, NULL"
     )
-
-
-def between(low: int, high: int) -> str:
-    return f"b.n > {low} AND b.n <= {high}"
 
 
 def sequences(parts: Sequence[Part]) -> list[tuple[str, list[str]]]:

@@ -13,8 +13,8 @@ import psycopg
 
 from unmigrate.snapshot import merge, merging, staging
 from unmigrate.snapshot.databases import translated
+from unmigrate.snapshot.job import Asked, Job, Report, Say
 from unmigrate.snapshot.lost import Found, Part, Undone
-from unmigrate.snapshot.merging import Asked, Job, Report, Say
 from unmigrate.snapshot.rehearse import Rehearsal, rehearse, unfit
 
 __all__ = ["Asked", "Report", "refill"]

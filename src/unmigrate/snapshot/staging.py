@@ -100,12 +100,13 @@ def stage_with(live: psycopg.Connection[Any], job: str, part: Part, fill: Callab
     drop, create = merge.create_stage(job, part)
     with live.transaction():
         if staged is not None:  # a crash of the server emptied it: all is merged once more, and what was filled is as it must be
-            live.execute(f"update {merge.SCHEMA}.part set done = 0, gone = 0 where refill = %s and number = %s", mine)
+            live.execute(merge.SETTLED, {"refill": job, "part": part.number, "done": 0})
+            live.execute(f"update {merge.SCHEMA}.part set gone = 0 where refill = %s and number = %s", mine)
             live.execute(f"delete from {merge.SCHEMA}.conflict where refill = %s and part = %s", mine)
         live.execute(drop)
         live.execute(create)
         count = fill(name)
-        live.execute(f"ALTER TABLE {name} ADD PRIMARY KEY (n)")
+        live.execute(merge.index_stage(job, part))
         live.execute(f"update {merge.SCHEMA}.part set staged = %s where refill = %s and number = %s", [count, *mine])
     live.execute(f"ANALYZE {name}")
 

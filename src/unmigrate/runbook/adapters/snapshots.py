@@ -13,13 +13,13 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import psycopg
 
 from unmigrate.config import Config
-from unmigrate.config.snapshot import Snapshot
-from unmigrate.errors import FailedError, RefusedError
+from unmigrate.config.snapshot import Snapshot as Section
+from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError
 from unmigrate.runbook.scene import Scene, closing_connection
 from unmigrate.snapshot.choice import counters, written_since
 from unmigrate.snapshot.find import last_before, moments, require
 from unmigrate.snapshot.open import open_provider
-from unmigrate.snapshot.provider import At
+from unmigrate.snapshot.provider import At, Snapshot
 
 _TIME = "time:"
 POINT = "lsn:"  # a position of the log, where a snapshot's id stands otherwise
@@ -44,7 +44,7 @@ class Source(Protocol):
 class Commands:
     """Shell commands: they see UNMIGRATE_RUN and UNMIGRATE_SNAPSHOT, and DATABASE_URL of the database that is there."""
 
-    def __init__(self, config: Snapshot) -> None:
+    def __init__(self, config: Section) -> None:
         self._config = config
 
     def create(self, scene: Scene) -> str:
@@ -168,6 +168,22 @@ def missing(scene: Scene) -> tuple[str, ...] | None:
     restores = "restore" in scene.spec.steps and config.restore_command is None and scene.spec.snapshot is not None
     restores = restores or ("refill-source" in scene.spec.steps and bool((scene.spec.refill or {}).get("at")))
     return Provided(scene).lacking() if makes or restores else None
+
+
+def known(config: Config, url: str, root: Path, environ: Mapping[str, str], snapshot: str) -> Snapshot | None:
+    """What the provider knows of a snapshot; None too where there is none that could be asked, as commands do its work."""
+    try:
+        found = open_provider(config, url, root, environ).snapshots()
+    except EnvironmentProblem:
+        return None
+    return next((s for s in found if s.id == snapshot), None)
+
+
+def untold(scene: Scene) -> bool:
+    """Whether nothing tells of what time the snapshot is before it is restored."""
+    given = str((scene.spec.snapshot or {}).get("id", ""))
+    commands = scene.config.snapshot.restore_command is not None
+    return commands and known(scene.config, _writable(scene.source_text()), scene.root, scene.environ, given) is None
 
 
 def named(snapshot: str) -> str:
