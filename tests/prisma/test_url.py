@@ -1,10 +1,14 @@
 """Prisma's URLs as libpq's strings, and what is said when a database cannot be reached."""
 
+from urllib.parse import quote
+
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from unmigrate.errors import EnvironmentProblem, RefusedError, UsageError
+from unmigrate.prisma import url
 from unmigrate.prisma.url import _unreachable, connect, parse_url, schema_of
+from unmigrate.scratch.server import Server, given
 
 
 def libpq(text: str) -> dict[str, object]:
@@ -102,6 +106,16 @@ def test_nobody_there() -> None:
     assert caught.value.code == "unreachable"
     assert str(caught.value).endswith("cannot be reached: Connection refused")
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_an_old_server_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(url, "OLDEST_MAJOR", 99)
+    libpq = conninfo_to_dict(server.conninfo)
+    address = f"postgresql://{libpq['user']}@localhost:{libpq['port']}/postgres?host={quote(str(libpq['host']), safe='')}"
+    for ask in (lambda: connect(parse_url(address)), lambda: given(server.conninfo)):
+        with pytest.raises(EnvironmentProblem, match=r"runs PostgreSQL \d+\.\d+, which is older than 99") as caught:
+            ask()
+        assert (caught.value.code, caught.value.remedy) == ("old-server", "upgrade the server: unmigrate needs 99 or newer")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ def _leave(settings: Mapping[str, str]) -> prepared.Call:
 
 ENTER, LEAVE = _enter(_FORMATS), _leave(_FORMATS)
 ENTER_BY_KEY, LEAVE_BY_KEY = _enter(_BY_KEY), _leave(_BY_KEY)
+_BEFORE_15 = {
+    "pg_publication_namespace": "(select null::oid pnpubid, null::oid pnnspid where false)",
+    "pg_publication_rel": "(select *, null::int2vector prattrs, null::pg_node_tree prqual from pg_publication_rel)",
+}
 OF_ONE_TABLE = "{oid} = any ($1) and a.attnum = any ($2)"
 PAIRS = "(a.attrelid, a.attnum) in (select * from unnest($1, $2))"
 
@@ -101,7 +105,8 @@ def _query(kind: str, where: str, version: int, rare: bool) -> str:
     sql = KINDS[kind].query
     sql = sql.replace("{where}", where)
     if version < 150000:
-        sql = sql.replace("pg_publication_namespace", "(select null::oid pnpubid, null::oid pnnspid where false)")
+        for name, stand_in in _BEFORE_15.items():
+            sql = sql.replace(f" {name} ", f" {stand_in} ")
     sql = sql.replace("{not_null_more}", NOT_NULL_MORE if version >= 180000 else "null")
     sql = sql.replace("{not_null_name}", NOT_NULL_NAME if version >= 180000 else "null")
     names = "oid, sub, name, parent_catalog, parent_oid, parent_sub, facts, raw"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from unmigrate.catalog.kinds.other import CATALOGS as OTHER_CATALOGS
+from unmigrate.errors import EnvironmentProblem
 from unmigrate.sql import prepared
 
 FIRST_USER_OID = 16384
@@ -214,11 +215,15 @@ def counting(connection: psycopg.Connection[Any]) -> prepared.Call:
     listed = ", ".join(f"('{name}', {oid}::oid)" for name, oid in rows if oid)  # not every server has them all
     return prepared.Call(f"""select n, w, d from (values {listed}) c (n, o)
       cross join lateral (select pg_stat_get_xact_tuples_inserted(o) + pg_stat_get_xact_tuples_updated(o) w,
-        pg_stat_get_xact_tuples_deleted(o) d offset 0) x where w > 0 or d > 0""")
+        pg_stat_get_xact_tuples_deleted(o) d offset 0) x where w > 0 or d > 0
+      union all select '', 0, 0 where not current_setting('track_counts')::bool""")
 
 
 def counts(rows: list[Any]) -> Counts:
-    """The result of the `counting` call."""
+    """The result of the `counting` call. Raises EnvironmentProblem where nothing is counted: everything would look untouched."""
+    if any(not name for name, _, _ in rows):
+        message = "track_counts was switched off: what a migration does cannot be seen"
+        raise EnvironmentProblem(message, code="track-counts", remedy="take SET track_counts out of the migrations")
     return {name: Count(written, deleted) for name, written, deleted in rows}
 
 

@@ -62,6 +62,7 @@ class Examiner:
             effects = observe_up(self.stage, migration.sql)
             again = second_run(self.stage, migration.sql) if _in_pieces(migration.sql, effects) else None
             proof = self.stage.history.prove(migration)
+            self.stage.history.require_exact()
         except ReplayError as error:
             return Subject(migration, file, failure=error, limits=self.limits)
         except psycopg.Error as error:

@@ -21,7 +21,6 @@ from unmigrate.park.purge import leftovers, patiently, statements
 from unmigrate.prisma.ledger import LedgerRow, deploy_lock, read_ledger
 
 Connect = Callable[[], psycopg.Connection[Any]]
-OLDEST = 140000  # older ones do not say of a dropped column that it is gone (has_column_privilege)
 _OURS = "^(logged|emptied)_"  # the functions of our triggers
 _LATER = """
 select format('DROP TABLE %%s', c.oid::regclass) from pg_class c where c.relnamespace = to_regnamespace(%s) and c.relkind = 'r'
@@ -77,11 +76,9 @@ def arm(
     """Put these guards in place, oldest migration first; older ones that wait are taken away.
 
     app: what git calls the version to be deployed, for the restore point. Raises RefusedError where the database is not as the history
-    says or too old, EnvironmentProblem without privileges, FailedError where a lock cannot be had (run it again).
+    says, EnvironmentProblem without privileges, FailedError where a lock cannot be had (run it again).
     """
     with _session(connect, lock_timeout_ms, on_progress, on_step) as at:
-        if at.connection.info.server_version < OLDEST:
-            raise RefusedError("guards need PostgreSQL 14 or newer", code="major", remedy="unmigrate deploy")
         _refuse_not_pending(at.connection, guards)
         _refuse_different(at.connection, expected(guards, applied=False), "the guard was proved on another database than this one is")
         vault.create(at.connection)

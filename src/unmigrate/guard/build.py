@@ -99,6 +99,7 @@ def _each(
     for migration in pending:
         on_progress(f"guarding {migration.name}")
         proof = plain.prove(migration)
+        plain.require_exact()
         predicted = losses(migration.name, migration.sql, proof.delta)
         attempt, reason = None, ""
         for slip in unknown(park, (proof.delta.before, proof.delta.after)):

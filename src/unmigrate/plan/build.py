@@ -59,6 +59,7 @@ def build(work: Workspace, request: Request, on_progress: Progress) -> Plan:
         undoes.append(_replayed(migration, lambda m=migration: statement_map(history, m)))  # type: ignore[misc]
         proofs.append(_replayed(migration, lambda m=migration: history.prove(m)))  # type: ignore[misc]
     reason = _prove_together(history, proofs, start)
+    history.require_exact()
     witness = committed(work, request.migrations, request.count, proofs) if not reason else ""
     data = _prove_rows(work, kept, proofs, on_progress) if request.rows else [None] * len(proofs)
     connection.close()

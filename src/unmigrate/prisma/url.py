@@ -22,6 +22,7 @@ _LIBPQ = frozenset(
      "sslcrl", "sslpassword", "target_session_attrs", "keepalives", "keepalives_idle", "channel_binding", "gssencmode", "krbsrvname",
      "service", "passfile", "connect_timeout", "sslnegotiation", "load_balance_hosts"}
 )  # fmt: skip
+OLDEST_MAJOR = 14  # the oldest that the tests run on; before it, a dropped column is not told from one that is there (has_column_privilege)
 _ESCAPE = "percent-encode special characters of the password, as in %23 for # and %40 for @"
 
 
@@ -107,7 +108,7 @@ def _host(parts: SplitResult) -> str:
 
 
 def connect(url: DatabaseUrl, **kwargs: Any) -> psycopg.Connection[Any]:
-    """Connect as Prisma does, search_path included. Raises EnvironmentProblem in one line, without secrets."""
+    """Connect as Prisma does, search_path included. Raises EnvironmentProblem (unreachable, not supported) in one line, without secrets."""
     if url.pooled:
         raise _pooler(url, "pgbouncer=true")
 
@@ -121,8 +122,27 @@ def connect(url: DatabaseUrl, **kwargs: Any) -> psycopg.Connection[Any]:
             raise _pooler(url, "two sessions share one server process")
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise _unreachable(url, str(error)) from None
+    require_supported(connection, url.display)
     connection.execute(f"SET search_path = {quoted(url.schema)}")
     return connection
+
+
+_COUNTS = """
+select current_setting('track_counts')::bool and not exists (
+  select from pg_db_role_setting s, unnest(s.setconfig) c where c ilike 'track\\_counts=%' and not split_part(c, '=', 2)::bool)"""
+
+
+def require_supported(connection: psycopg.Connection[Any], display: str) -> None:
+    """Raises EnvironmentProblem, and closes the connection, where the server is older than what is tested, or does not count rows."""
+    version = connection.info.server_version
+    if version < OLDEST_MAJOR * 10000:
+        connection.close()
+        message = f"{display} runs PostgreSQL {version // 10000}.{version % 10000}, which is older than {OLDEST_MAJOR}"
+        raise EnvironmentProblem(message, code="old-server", remedy=f"upgrade the server: unmigrate needs {OLDEST_MAJOR} or newer")
+    if connection.execute(_COUNTS).fetchone() != (True,):
+        connection.close()
+        message = f"{display} does not count the rows that are written (track_counts is off): what a migration does could not be seen"
+        raise EnvironmentProblem(message, code="track-counts", remedy="set track_counts = on, for the server and every role and database")
 
 
 def _pooler(url: DatabaseUrl, seen: str) -> RefusedError:

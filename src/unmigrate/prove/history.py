@@ -10,6 +10,7 @@ import psycopg
 from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.observer import Delta, Observer
+from unmigrate.errors import RefusedError
 from unmigrate.inverse import replay
 from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.fill import with_values
@@ -79,6 +80,13 @@ class History:
                 self.stopped = (migration.name, error)
                 return
             yield proof
+        self.require_exact()
+
+    def require_exact(self) -> None:
+        """After the last proof: read the whole catalog. Raises RefusedError where it is not what was followed: no proof can be trusted."""
+        if missed := self.observer.check():
+            message = f"a full reading of the catalog finds something else than was seen of {', '.join(missed[:3])}: nothing is claimed"
+            raise RefusedError(message, code="unseen", remedy="please report it, with these migrations")
 
     def skip(self, migration: Migration) -> None:
         """Apply a migration without proving it. Raises ReplayError."""

@@ -142,6 +142,7 @@ def _proofs(
         for migration in pending:
             effects.append(observe_up(stage, migration.sql))
             proofs.append(stage.history.prove(migration))
+            stage.history.require_exact()
             downs.append(() if proofs[-1].refused else observe_down(stage.history, proofs[-1].statements))
     finally:
         stage.close()

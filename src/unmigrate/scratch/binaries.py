@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from unmigrate.prisma.url import OLDEST_MAJOR
+
 DEBIAN_ROOT = Path("/usr/lib/postgresql")
 
 
@@ -47,9 +49,9 @@ def embedded() -> Binaries | None:
 
 @lru_cache
 def debian() -> tuple[Binaries, ...]:
-    """Debian's binaries, the highest major first. `postgres` is asked for: client packages share the folder."""
+    """Debian's binaries that are new enough, the highest major first. `postgres` is asked for: client packages share the folder."""
     found = [inspect("debian", path / "bin") for path in _folders(DEBIAN_ROOT)]
-    return tuple(sorted((one for one in found if one), key=lambda one: -one.major))
+    return tuple(sorted((one for one in found if one and one.major >= OLDEST_MAJOR), key=lambda one: -one.major))
 
 
 def _folders(root: Path) -> Iterator[Path]:

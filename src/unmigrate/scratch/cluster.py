@@ -7,6 +7,7 @@ the pipe closes, the shell stops the server and removes what was temporary. No p
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -57,6 +58,13 @@ SETTINGS = {
     "dynamic_library_path": "'$libdir'",
 }
 SETTINGS_BY_MAJOR = {18: {"io_method": "sync"}}
+NEEDS_LOOPBACK = 15  # before it, what counts rows for the server is a process that it reaches by UDP; without it nothing is counted
+LOOPBACK = """
+import fcntl, os, socket, struct, sys
+up = struct.pack("16sH14x", b"lo", 0x41)  # IFF_UP | IFF_RUNNING
+fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8914, up)  # SIOCSIFFLAGS
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 WATCHER = """
 trap '' INT HUP TERM
 exec 3<&0 </dev/null
@@ -176,11 +184,11 @@ def private_dir(account: Account | None) -> Iterator[Path]:
 
 
 @lru_cache
-def isolation(account: Account | None) -> tuple[tuple[str, ...], bool]:
+def isolation(account: Account | None, *, loopback: bool = False) -> tuple[tuple[str, ...], bool]:
     """How to start the server away from root and from the network: (the command's beginning, whether the network is away).
 
     A network namespace of its own has no interface that is up; sockets in the file system work across. Where the kernel or the
-    container forbids it, the rights of the migration role are the one fence.
+    container forbids it, the rights of the migration role are the one fence. loopback: the server can talk to itself there.
     """
     tools = {name: shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin") for name in ("unshare", "setpriv")}
     unshare, setpriv = tools["unshare"], tools["setpriv"]
@@ -188,8 +196,11 @@ def isolation(account: Account | None) -> tuple[tuple[str, ...], bool]:
         drop = [setpriv, f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups", "--no-new-privs"]
     else:
         drop = [setpriv, "--no-new-privs"] if setpriv else []
-    if unshare and (drop or not account):
-        command = [unshare, "--net", *drop] if account else [unshare, "--user", "--map-current-user", "--net", *drop]
+    if unshare and (drop or not (account or loopback)):
+        wake = [sys.executable, "-I", "-S", "-c", LOOPBACK] if loopback else []
+        mine = [] if account else ["--user", "--map-current-user", *(["--keep-caps"] if loopback else [])]  # waking it needs a right
+        lose = ["--inh-caps=-all", "--ambient-caps=-all"] if "--keep-caps" in mine else []
+        command = [unshare, *mine, "--net", *wake, *drop, *lose]
         if _works(command):
             return tuple(command), True
     if drop and _works(drop):
@@ -199,7 +210,7 @@ def isolation(account: Account | None) -> tuple[tuple[str, ...], bool]:
 
 def _works(command: list[str]) -> bool:
     try:
-        return subprocess.run([*command, "true"], env=environment(), cwd="/", capture_output=True, check=False).returncode == 0
+        return subprocess.run([*command, "/bin/true"], env=environment(), cwd="/", capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 
@@ -212,7 +223,7 @@ def running(binaries: Binaries, data: Path, sockets: Path, account: Account | No
     lives, and which is stopped in order.
     """
     signal = "QUIT" if lock is None else "INT"
-    prefix, _ = isolation(account)
+    prefix, _ = isolation(account, loopback=binaries.major < NEEDS_LOOPBACK)
     drop: dict[str, Any] = {} if prefix or not account else {"user": account.uid, "group": account.gid, "extra_groups": []}
     process = subprocess.Popen(
         [*prefix, "/bin/sh", "-c", WATCHER, "unmigrate-scratch", str(binaries.bin_dir), str(data), str(sockets), signal],

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from unmigrate.errors import EnvironmentProblem, UsageError
+from unmigrate.prisma.url import parse_url, require_supported
 from unmigrate.scratch import binaries as found
 from unmigrate.scratch import cluster, leftovers, store
 from unmigrate.scratch.account import cache_dir, server_account
@@ -69,7 +70,7 @@ def open_server(
     choice = choice or environ.get("UNMIGRATE_SCRATCH") or None
     allow = frozenset(environ.get("UNMIGRATE_SCRATCH_EXTENSIONS", "").replace(",", " ").split())
     if choice is None or choice == "embedded" or choice == "debian" or choice.startswith("debian:"):
-        with _own(_pick(choice, extensions), environ, persistent) as server:
+        with own_server(_pick(choice, extensions), environ, persistent=persistent) as server:
             yield replace(server, allow_extensions=allow)
     elif choice.startswith("target:"):
         yield replace(given(choice.removeprefix("target:"), target=True), allow_extensions=allow)
@@ -101,7 +102,8 @@ def _pick(choice: str | None, extensions: frozenset[str]) -> Binaries:
 
 
 @contextmanager
-def _own(binaries: Binaries, environ: Mapping[str, str], persistent: bool) -> Iterator[Server]:
+def own_server(binaries: Binaries, environ: Mapping[str, str], *, persistent: bool = False) -> Iterator[Server]:
+    """A server of these binaries, private to us and stopped at the end. Raises EnvironmentProblem."""
     with ExitStack() as stack:
         try:
             server = _start(stack, binaries, environ, persistent)
@@ -135,10 +137,11 @@ def _start(stack: ExitStack, binaries: Binaries, environ: Mapping[str, str], per
         raise EnvironmentProblem(f"the scratch server cannot be set up: {error}", code="scratch-server", remedy=REMEDY) from error
     with psycopg.connect(f"{conninfo} dbname=template1", autocommit=True) as connection:
         version = connection.info.server_version
+        require_supported(connection, "the scratch server")
         if kept is not None:
             leftovers.clear_own(connection)
     label = f"{'embedded' if binaries.kind == 'embedded' else 'Debian'} PostgreSQL {binaries.version.split()[0]}"
-    isolated = cluster.isolation(account)[1]
+    isolated = cluster.isolation(account, loopback=binaries.major < cluster.NEEDS_LOOPBACK)[1]
     return Server(conninfo, version, label, binaries.bin_dir, names, persistent=kept is not None, isolated=isolated)
 
 
@@ -149,6 +152,7 @@ def given(url: str, *, target: bool = False) -> Server:
     try:
         with psycopg.connect(text, autocommit=True) as connection:
             version = connection.info.server_version
+            require_supported(connection, f"the scratch server {display}")
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1].split("failed: ")[-1]
         message = f"the scratch server {display} cannot be reached: {reason}"
@@ -159,8 +163,6 @@ def given(url: str, *, target: bool = False) -> Server:
 
 def _translate(url: str) -> tuple[str, str, str]:
     """libpq string without database, database to connect to, and how to show it."""
-    from unmigrate.prisma.url import parse_url
-
     if "://" in url:
         parsed = parse_url(url)
         parts, display = psycopg.conninfo.conninfo_to_dict(parsed.conninfo), parsed.display

@@ -1,0 +1,57 @@
+"""What is not observed must not be called exact: servers that do not count rows, and whatever else the observation may miss."""
+
+import psycopg
+import pytest
+
+from tests.support import migration
+from unmigrate.catalog.observer import Observer
+from unmigrate.errors import EnvironmentProblem, RefusedError
+from unmigrate.prisma.url import require_supported
+from unmigrate.prove.audit import audit
+from unmigrate.prove.history import History
+from unmigrate.prove.workspace import Workspace
+from unmigrate.scratch.pool import Pool
+from unmigrate.scratch.server import Server, given
+
+FIRST = migration("1", "CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL)")
+BLIND = "SET track_counts = off; ALTER TABLE t DROP COLUMN a"
+
+
+def test_a_server_that_does_not_count_is_refused(server: Server) -> None:
+    with psycopg.connect(f"{server.conninfo} dbname=postgres", autocommit=True) as connection:
+        connection.execute("SET track_counts = off")
+        with pytest.raises(EnvironmentProblem, match="track_counts is off") as refused:
+            require_supported(connection, "it")
+        assert (refused.value.code, connection.closed) == ("track-counts", True)
+
+
+@pytest.mark.parametrize("where", ["ROLE unmigrate_uncounted", "DATABASE template1"])
+def test_a_setting_of_a_role_or_database_is_seen(server: Server, where: str) -> None:
+    with psycopg.connect(f"{server.conninfo} dbname=postgres", autocommit=True) as connection:
+        connection.execute("CREATE ROLE unmigrate_uncounted")
+        try:
+            connection.execute(f"ALTER {where} SET track_counts = off")
+            with pytest.raises(EnvironmentProblem, match="track_counts is off"):
+                given(server.conninfo)
+            connection.execute(f"ALTER {where} SET track_counts = on")
+            given(server.conninfo)
+        finally:
+            connection.execute(f"ALTER {where} RESET track_counts")
+            connection.execute("DROP ROLE unmigrate_uncounted")
+
+
+@pytest.mark.parametrize("sql", [BLIND, f"{BLIND}; SET track_counts = on"])
+def test_a_migration_that_ends_the_counting_is_not_exact(server: Server, sql: str) -> None:
+    with Pool(server, trusted=True) as pool:
+        with pytest.raises((EnvironmentProblem, RefusedError)) as refused:
+            list(audit(Workspace(pool), [FIRST, migration("2", sql)], rows=False))
+        assert refused.value.code in ("track-counts", "unseen")
+
+
+def test_what_the_observation_misses_is_found_at_the_end(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(Workspace(pool).fresh())
+    proved = list(history.prove_all([FIRST]))
+    assert proved[0].outcome.verdict == "exact"
+    monkeypatch.setattr(Observer, "_wanted", lambda self, touched: ({}, set()))
+    with pytest.raises(RefusedError, match=r"something else than was seen of column public\.t\.b"):
+        list(history.prove_all([migration("2", "ALTER TABLE t ADD b int")]))
