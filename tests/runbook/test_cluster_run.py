@@ -65,6 +65,18 @@ class Town:
         return bool(self.state.objects[f"{ARGO}/api-app"]["spec"]["syncPolicy"].get("automated"))
 
 
+def test_a_dry_run_shows_what_would_be_paused_and_put_back(town: Town) -> None:
+    status, said = town.run("run", "rollback", "--dry-run", "--maintenance", "--accept-loss")
+    assert status == 0, said
+    for name, count in ((API, 3), (WORKER, 2)):
+        for replicas in (0, count):
+            assert f'PATCH {name}/scale {{"spec": {{"replicas": {replicas}}}}}' in said, said
+    for automated in ("null", '{"selfHeal": true}'):
+        assert f'PATCH {ARGO}/api-app {{"spec": {{"syncPolicy": {{"automated": {automated}}}}}}}' in said, said
+    assert town.replicas() == (3, 2)
+    assert town.heals()
+
+
 @pytest.fixture
 def town(tmp_path: Path, pool: Pool) -> Iterator[Town]:
     with shop(tmp_path, pool, toml=TOML, app=False, snapshot=True) as made, cluster(tmp_path) as (state, kubeconfig):

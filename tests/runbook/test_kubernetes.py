@@ -111,6 +111,10 @@ def test_down_and_up_to_the_replicas_they_had(here: Here) -> None:
 
 def test_what_is_shown_is_what_is_sent(here: Here) -> None:
     state, config = stand_in(here), here.scaling("deployment/api")
+    healer = {"metadata": {"name": "api-app"}, "spec": {"syncPolicy": {"automated": {"selfHeal": True}}}, "wanted": 3}
+    state.create("/apis/argoproj.io/v1alpha1/namespaces/argocd/applications", healer)
+    scaled = {"metadata": {"name": "api-queue"}, "spec": {"scaleTargetRef": {"name": "api"}}}
+    state.create(f"/apis/keda.sh/v1alpha1/namespaces/{here.namespace}/scaledobjects", scaled)
     settle()
     prepared = here.cluster.scaling(config)
     here.cluster.scale_down(prepared, here.scene)
@@ -118,7 +122,8 @@ def test_what_is_shown_is_what_is_sent(here: Here) -> None:
     import json
 
     sent = [f"{method} {path} {json.dumps(body)}" for method, path, body in state.calls if method == "PATCH"]
-    assert sent == [*shown_down(config), *shown_up(prepared, config)]
+    assert len(sent) == 6
+    assert sent == [*shown_down(config, prepared), *shown_up(prepared, config)]
 
 
 def test_argo_cd_that_heals_is_paused_and_comes_back(here: Here) -> None:

@@ -25,12 +25,21 @@ def test_a_dry_run_prints_the_whole_runbook_and_changes_nothing(made: Shop) -> N
         "UNMIGRATE_TAG=v1 sh bin/deploy",
         "POST ${HOOK}",
         "DROP COLUMN discount",
+        "DELETE FROM public._prisma_migrations WHERE migration_name IN ('20240201000000_discounts')",
+        "SELECT migration_name, finished_at, rolled_back_at FROM public._prisma_migrations",
+        f"FROM pg_stat_activity WHERE datname = '{made.database}' AND",
+        "GET http://127.0.0.1:${PORT}/version",
     ):
-        assert word in said.text, said.text
+        assert word in said.text.replace('"', ""), said.text
+    assert "…" not in said.text, "what is elided cannot be run"
     assert made.ledger()[-1] == BAD_NAME
     assert made.deploys() == ["v2"]
     assert not made.told()
     assert not (made.root / "maintenance.log").exists()
+    (made.root / "unmigrate.toml").write_text(TOML.replace('mode = "read-only"', 'mode = "revoke-connect"'))
+    said = made.unmigrate("run", "rollback", "--dry-run", "--maintenance", "--accept-loss")
+    for word in (f"REVOKE CONNECT ON DATABASE {made.database} FROM PUBLIC\n", f"GRANT CONNECT ON DATABASE {made.database} TO PUBLIC\n"):
+        assert word in said.text.replace('"', ""), said.text
 
 
 def test_rollback_by_the_reverse_way(made: Shop) -> None:
@@ -108,7 +117,7 @@ def test_a_failing_inside_check_stops_before_maintenance_is_lifted(tmp_path: Pat
         assert said.exit_code == 6, said.text
         assert "orders are there" in said.text
         assert "resume" in said.text
-        assert "abort" in said.text
+        assert "it does not go back by itself" in said.text
         with made.connect() as connection:
             assert connection.execute("show default_transaction_read_only").fetchone() == ("on",)
         assert (made.root / "maintenance.log").read_text() == "on\n"
@@ -124,6 +133,11 @@ def test_a_failing_outside_check_puts_maintenance_back_on(tmp_path: Path, pool: 
         said = made.unmigrate("run", "rollback", "--yes", "--accept-loss", "--maintenance")
         assert said.exit_code == 6, said.text
         assert (made.root / "maintenance.log").read_text() == "on\noff\non\n"
+        assert "it does not go back by itself" in said.text, "deployed plainly: nothing in the vault leads forward again"
+        assert "unmigrate abort" not in said.text
+        report = next((made.root / "unmigrate-reports").glob("*.md")).read_text()
+        assert "- [ ] End this run: unmigrate resume" in report
+        assert "| after | an order | **failed** |" in report
         with made.connect() as connection:
             assert connection.execute("show default_transaction_read_only").fetchone() == ("on",)
         (made.root / "unmigrate.toml").write_text(TOML)

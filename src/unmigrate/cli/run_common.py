@@ -254,7 +254,7 @@ def finish(scene: "Scene", result: "Result", *, as_json: bool) -> int:
     """Say how it ended. Raises the error to end with, unless it is done."""
     from unmigrate.runbook import report
     from unmigrate.runbook.flow import evidence
-    from unmigrate.runbook.runner import ended
+    from unmigrate.runbook.runner import ended, stuck
 
     if result.state != "done":
         report.write(scene.root / scene.config.run.report, scene.spec, result.records, result.state)
@@ -264,7 +264,7 @@ def finish(scene: "Scene", result: "Result", *, as_json: bool) -> int:
         scene.keep.forget()
     if as_json:
         render.print_json({"run": scene.spec.run, **result.to_json()})
-    problem = ended(result, scene.spec)
+    problem = ended(result, scene.spec, stuck(scene, result))
     if problem is not None:
         raise problem
     if not as_json:

@@ -94,11 +94,9 @@ def _restore(scene: Scene) -> Foreseen:
         refusal = RefusedError(message, code="loss", remedy=f"{remedy}; or undo it without a snapshot: --way reverse")
     passed = () if losses else (f"nothing was written since, {basis}",)
     if target is None and snapshots.untold(scene):
-        given, names = (scene.spec.snapshot or {}).get("id", ""), ", ".join(scene.spec.migrations)
-        passed = (
-            *passed,
-            f"whether {given} is from before {names} is seen once it is restored, with writers away: {_counted_first(scene)}",
-        )
+        given, names = str((scene.spec.snapshot or {}).get("id", "")), ", ".join(scene.spec.migrations)
+        told = f"whether {snapshots.named(given)} is from before {names} is seen once it is restored, with writers away"
+        passed = (*passed, f"{told}: {_counted_first(scene)}")
     return Foreseen(tuple(losses), basis, refusal=refusal, passed=passed)
 
 

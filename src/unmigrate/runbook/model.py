@@ -4,10 +4,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from unmigrate.errors import FailedError
+
 if TYPE_CHECKING:
     from unmigrate.runbook.scene import Scene
 
 Json = dict[str, Any]
+
+
+class UnmetError(FailedError):
+    """A step that failed for what it found, which is evidence all the same."""
+
+    def __init__(self, message: str, *, code: str, remedy: str, found: Json) -> None:
+        super().__init__(message, code=code, remedy=remedy)
+        self.found = found
+
+
 Way = Literal["reverse", "restore"]
 Phase = Literal["approve", "prepare", "apply", "undo"]
 Direction = Literal["forward", "back"]

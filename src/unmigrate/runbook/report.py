@@ -10,10 +10,12 @@ from unmigrate.words import amount
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}"
     "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #ddd;padding:.35rem .5rem;text-align:left;vertical-align:top}"
+    "h1,td:last-child{overflow-wrap:anywhere}"
     "pre{background:#f5f5f5;padding:.6rem;overflow-x:auto;white-space:pre-wrap}.bad{color:#b00020}.ok{color:#1b5e20}"
     "@media(prefers-color-scheme:dark){body{background:#161616;color:#eee}pre{background:#242424}td,th{border-color:#444}"
     ".bad{color:#ff8a80}.ok{color:#a5d6a7}}"
 )
+_OPEN = ("stopped", "interrupted")
 _WORDS = {"approve": "approval", "prepare": "prepare", "apply": "", "undo": "undone"}
 
 
@@ -95,6 +97,10 @@ def _what(record: Record) -> str:
     return f"{record.step}{f' ({_WORDS[record.phase]})' if _WORDS[record.phase] else ''}"
 
 
+def _clock(record: Record) -> str:
+    return record.at[:19].replace("T", " ")
+
+
 def _told(tale: Sequence[Record]) -> list[Record]:
     return [r for r in tale if r.phase != "prepare" or not r.ok]
 
@@ -105,7 +111,7 @@ def markdown(spec: Spec, tale: Sequence[Record], state: str) -> str:
     lines += ["", "## Timeline", "", "| at (UTC) | step | | seconds | evidence |", "|---|---|---|---|---|"]
     for r in _told(tale):
         cell = "<br>".join(_cell(line) for line in _says(r))
-        lines.append(f"| {r.at[:19]} | {_what(r)} | {'ok' if r.ok else '**failed**'} | {r.seconds:.1f} | {cell} |")
+        lines.append(f"| {_clock(r)} | {_what(r)} | {'ok' if r.ok else '**failed**'} | {r.seconds:.1f} | {cell} |")
     if checks := _checks(tale):
         lines += ["", "## Checks", "", "| when | check | | found |", "|---|---|---|---|"]
         lines += [f"| {when} | {_cell(name)} | {'ok' if ok else '**failed**'} | {_cell(says)} |" for when, name, ok, says in checks]
@@ -113,13 +119,17 @@ def markdown(spec: Spec, tale: Sequence[Record], state: str) -> str:
     for r in _told(tale):
         if r.shown:
             lines += [f"### {_what(r)}", "", "```", *(line.replace("```", "'''") for line in r.shown), "```", ""]
-    lines += ["## To follow up", "", *(f"- [ ] {each}" for each in [*follow_ups(tale), *_always(spec)]), ""]
+    lines += ["## To follow up", "", *(f"- [ ] {each}" for each in _to_do(spec, tale, state)), ""]
     return "\n".join(lines)
 
 
-def _always(spec: Spec) -> list[str]:
+def _to_do(spec: Spec, tale: Sequence[Record], state: str) -> list[str]:
+    """What is left: of a run that has not ended, to end it."""
+    open_ = (
+        [f"End this run: unmigrate resume {spec.run} goes on, unmigrate abort {spec.run} goes back where it can"] if state in _OPEN else []
+    )
     vault = "Look at what the vault keeps (unmigrate status), and purge it when it is of no use"
-    return [f"Find out why {', '.join(spec.migrations)} was bad, and write it anew", vault]
+    return [*open_, *follow_ups(tale), f"Find out why {', '.join(spec.migrations)} was bad, and write it anew", vault]
 
 
 def _cell(text: str) -> str:
@@ -131,7 +141,7 @@ def page(spec: Spec, tale: Sequence[Record], state: str) -> str:
     e = html.escape
     head = "".join(f"<tr><th>{e(n)}</th><td>{e(v)}</td></tr>" for n, v in summary(spec, tale, state))
     rows = "".join(
-        f"<tr><td>{e(r.at[:19])}</td><td>{e(_what(r))}</td><td class={'ok' if r.ok else 'bad'}>{'ok' if r.ok else 'failed'}</td>"
+        f"<tr><td>{e(_clock(r))}</td><td>{e(_what(r))}</td><td class={'ok' if r.ok else 'bad'}>{'ok' if r.ok else 'failed'}</td>"
         f"<td>{r.seconds:.1f}</td><td>{'<br>'.join(e(line) for line in _says(r))}</td></tr>"
         for r in _told(tale)
     )
@@ -140,7 +150,7 @@ def page(spec: Spec, tale: Sequence[Record], state: str) -> str:
         for when, name, ok, says in _checks(tale)
     )
     calls = "".join(f"<h3>{e(_what(r))}</h3><pre>{e(chr(10).join(r.shown))}</pre>" for r in _told(tale) if r.shown)
-    todo = "".join(f"<li><input type=checkbox> {e(each)}</li>" for each in [*follow_ups(tale), *_always(spec)])
+    todo = "".join(f"<li><input type=checkbox> {e(each)}</li>" for each in _to_do(spec, tale, state))
     title = e(f"Rollback of {', '.join(spec.migrations)}")
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"

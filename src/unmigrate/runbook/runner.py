@@ -17,7 +17,7 @@ from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, Refu
 from unmigrate.runbook import flow
 from unmigrate.runbook.adapters.command import masked
 from unmigrate.runbook.durable import Durable, Session, Store
-from unmigrate.runbook.model import Direction, Json, Phase, Record, Result, Spec, Step
+from unmigrate.runbook.model import Direction, Json, Phase, Record, Result, Spec, Step, UnmetError
 from unmigrate.runbook.scene import APPLICATION, Scene
 from unmigrate.runbook.steps import steps_of
 
@@ -25,6 +25,7 @@ _WORDS = ("said", "text", "follow_up", "checks", "checks_before")  # of a record
 FENCE = 72707371  # beside Prisma's 72707369
 # Codes of what is wrong with a snapshot: a run keeps to the one that it began with.
 _OTHER = ("snapshot-after", "snapshot-old", "in-flight", "no-ledger", "other-history", "same-database", "catalogs")
+_FINAL = ("no-way", "unfinished", "no-old-value")  # of objections
 _SETTLED = ("refused", "done", "aborted")
 Ask = Callable[[Step, list[str]], bool]
 
@@ -138,7 +139,7 @@ def _perform(scene: Scene, fence: Fence, ask: Ask, step: Step, phase: Phase) -> 
                 time.sleep(min(2.0 ** (number - 1), 10.0))
                 continue
         except UnmigrateError as problem:
-            error = _error(problem)
+            error, data = _error(problem), problem.found if isinstance(problem, UnmetError) else {}
         except psycopg.Error as problem:
             error = _error(EnvironmentProblem(f"the database answers: {problem.diag.message_primary or problem}", code="database"))
         except Exception as problem:
@@ -203,7 +204,21 @@ def _tell(scene: Scene, step: Step, record: Record) -> None:
         scene.say(f"✗ {label}: {record.error['message']}")
 
 
-def ended(result: Result, spec: Spec) -> UnmigrateError | None:
+def stuck(scene: Scene, result: Result) -> str:
+    """Why a run that stopped cannot go back by itself any more; "" where it can, or where that may not be asked now."""
+    if result.state != "stopped":
+        return ""
+    scene.tale = result.records
+    try:
+        flow.objections(steps_of(scene.spec), result.records, lambda step: step.objection(scene, scene.prepared(step.name)))
+    except RefusedError as objection:
+        return str(objection) if objection.code in _FINAL else ""  # what can be consented to is told by abort
+    except (UnmigrateError, psycopg.Error):
+        return ""
+    return ""
+
+
+def ended(result: Result, spec: Spec, no_way_back: str = "") -> UnmigrateError | None:
     """What a session's end means for the person who started it: None when done, else the error to end with."""
     if result.state in ("done", "aborted"):
         return None
@@ -212,21 +227,22 @@ def ended(result: Result, spec: Spec) -> UnmigrateError | None:
         kind: type[UnmigrateError] = {2: RefusedError, 3: RefusedError, 4: EnvironmentProblem}.get(int(error["exit_status"]), RefusedError)
         return kind(f"{error['message']}; nothing was changed", code=error["code"], remedy=error["remedy"])
     if result.reason == "approval":
-        remedy = f"unmigrate resume {spec.run} --approve {result.at}, or unmigrate abort {spec.run}"
+        remedy = f"unmigrate resume {spec.run} --approve {result.at}" + ("" if no_way_back else f", or unmigrate abort {spec.run}")
         return PartialError(f"run {spec.run} waits: {result.at} is to be approved", code="approval", remedy=remedy)
-    remedy = _ways_on(error, spec.run)
+    remedy = _ways_on(error, spec.run, no_way_back)
     return PartialError(f"run {spec.run} stopped at {result.at}: {error['message']}", code=error["code"], remedy=remedy)
 
 
-def _ways_on(error: Json, run: str) -> str:
+def _ways_on(error: Json, run: str, no_way_back: str) -> str:
     """What to do about a run that stopped: what puts it right, how it goes on, how it goes back; each said once."""
+    back = f"unmigrate abort {run} goes back" if not no_way_back else f"it does not go back by itself: {no_way_back}"
     if error["code"] == "loss":  # nothing is to be put right: it is a decision
         consent = f"unmigrate resume {run} --accept-loss consents and goes on (unmigrate carry-over can bring over what a snapshot lacks)"
-        return f"{consent}; unmigrate abort {run} goes back"
+        return f"{consent}; {back}"
     if error["code"] in _OTHER:
-        return f"unmigrate abort {run} goes back; then {error['remedy']}, in a new run"
+        return f"{back}; then {error['remedy']}, in a new run"
     right = error["remedy"] or "put it right"
-    return f"{right}; then unmigrate resume {run} goes on; or unmigrate abort {run} goes back"
+    return f"{right}; then unmigrate resume {run} goes on; {'' if no_way_back else 'or '}{back}"
 
 
 def with_url(spec: Spec, display: str) -> Spec:
@@ -237,4 +253,4 @@ def with_url(spec: Spec, display: str) -> Spec:
     return replace(spec)
 
 
-__all__ = ["APPLICATION", "Fence", "abort", "begin", "ended", "resume", "with_url"]
+__all__ = ["APPLICATION", "Fence", "abort", "begin", "ended", "resume", "stuck", "with_url"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from unmigrate.catalog.sqltext import ident
+from unmigrate.catalog.sqltext import ident, literal
 from unmigrate.config.maintenance import Database
 from unmigrate.errors import EnvironmentProblem, RefusedError
 from unmigrate.runbook.model import Json
@@ -64,12 +64,16 @@ def may(connection: psycopg.Connection[Any]) -> list[str]:
     return lacking
 
 
-def shown(config: Database, database: str) -> list[str]:
+def shown(config: Database, database: str, prepared: Json) -> list[str]:
+    """prepared: as `before` found it, or nothing."""
     if config.mode == "read-only":
         first = f"ALTER DATABASE {ident(database)} SET default_transaction_read_only = on"
     else:
-        first = f"REVOKE CONNECT ON DATABASE {ident(database)} FROM PUBLIC and every role it was granted to"
-    return [first, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE … other sessions of this database"]
+        roles = ", ".join(_role(role) for role, _ in prepared["grants"]) if prepared else "PUBLIC and every role it was granted to"
+        first = f"REVOKE CONNECT ON DATABASE {ident(database)} FROM {roles}"
+    kept = f" AND usename NOT IN ({', '.join(map(literal, config.keep))})" if config.keep else ""
+    where = f"datname = {literal(database)} AND backend_type = 'client backend' AND application_name <> {literal(APPLICATION)}{kept}"
+    return [first, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {where}"]
 
 
 def shown_undo(prepared: Json, database: str) -> list[str]:

@@ -241,9 +241,8 @@ class Cluster:
             template = self.call("GET", f"/apis/apps/v1/namespaces/{self.namespace}/replicasets/{revision}")["spec"]["template"]
             template["metadata"].get("labels", {}).pop("pod-template-hash", None)
         else:
-            template = self.call("GET", f"/apis/apps/v1/namespaces/{self.namespace}/controllerrevisions/{revision}")["data"]["spec"][
-                "template"
-            ]
+            found = self.call("GET", f"/apis/apps/v1/namespaces/{self.namespace}/controllerrevisions/{revision}")
+            template = found["data"]["spec"]["template"]
             template.pop("$patch", None)
         body = [{"op": "replace", "path": "/spec/template", "value": template}]
         self.call("PATCH", self._path(each["kind"], each["name"]), body, _JSON)
@@ -307,14 +306,8 @@ class Cluster:
 
     def may(self, verb: str, group: str, resource: str, name: str, namespace: str | None = None) -> None:
         plain, _, sub = resource.partition("/")
-        attributes = {
-            "namespace": namespace or self.namespace,
-            "verb": verb,
-            "group": group,
-            "resource": plain,
-            "subresource": sub,
-            "name": name,
-        }
+        where = {"namespace": namespace or self.namespace, "group": group, "resource": plain, "subresource": sub, "name": name}
+        attributes = {**where, "verb": verb}
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
         answer = self.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
         if not answer.get("status", {}).get("allowed"):
@@ -325,16 +318,31 @@ class Cluster:
         return f"/apis/apps/v1/namespaces/{self.namespace}/{_KINDS[kind]}/{name}"
 
 
-def shown_down(config: maintenance_config.Kubernetes) -> list[str]:
+def shown_down(config: maintenance_config.Kubernetes, prepared: Json | None = None) -> list[str]:
+    """prepared: what was found that would scale them up again."""
+    found = prepared or {}
     base = f"/apis/apps/v1/namespaces/{config.namespace}"
-    return [f'PATCH {base}/{_KINDS[k]}/{n}/scale {{"spec": {{"replicas": 0}}}}' for k, n in map(_split, config.workloads)]
+    lines = [_shown_sync(each["namespace"], each["name"], None) for each in found.get("argocd", ())]
+    lines += [_shown_pause(config.namespace, each["name"], "0") for each in found.get("keda", ())]
+    return lines + [f'PATCH {base}/{_KINDS[k]}/{n}/scale {{"spec": {{"replicas": 0}}}}' for k, n in map(_split, config.workloads)]
+
+
+def _shown_sync(namespace: str, name: str, automated: Json | None) -> str:
+    return f"PATCH {_argocd_path(namespace)}/{name} {json.dumps({'spec': {'syncPolicy': {'automated': automated}}})}"
+
+
+def _shown_pause(namespace: str, name: str, value: str | None) -> str:
+    return f"PATCH {_keda_path(namespace)}/{name} {json.dumps({'metadata': {'annotations': {_PAUSED: value}}})}"
 
 
 def shown_up(prepared: Json | None, config: maintenance_config.Kubernetes) -> list[str]:
     base = f"/apis/apps/v1/namespaces/{config.namespace}"
     had = {(w["kind"], w["name"]): str(w["replicas"]) for w in (prepared or {}).get("workloads", ())}
     replicas = {pair: had.get(pair, "as many as it had") for pair in map(_split, config.workloads)}
-    return [f'PATCH {base}/{_KINDS[k]}/{n}/scale {{"spec": {{"replicas": {count}}}}}' for (k, n), count in replicas.items()]
+    lines = [f'PATCH {base}/{_KINDS[k]}/{n}/scale {{"spec": {{"replicas": {count}}}}}' for (k, n), count in replicas.items()]
+    found = prepared or {}
+    lines += [_shown_pause(config.namespace, each["name"], each["paused"]) for each in found.get("keda", ())]
+    return lines + [_shown_sync(each["namespace"], each["name"], each["automated"]) for each in found.get("argocd", ())]
 
 
 def shown_version(config: app_config.Kubernetes, tag: str | None) -> list[str]:
@@ -345,11 +353,8 @@ def shown_version(config: app_config.Kubernetes, tag: str | None) -> list[str]:
 
 
 def _noticed(found: Json) -> str:
-    names = [
-        *(f"HPA {n}" for n in found["hpa"]),
-        *(f"KEDA {o['name']}" for o in found["keda"]),
-        *(f"Argo CD {a['name']}" for a in found["argocd"]),
-    ]
+    names = [f"HPA {n}" for n in found["hpa"]]
+    names += [*(f"KEDA {o['name']}" for o in found["keda"]), *(f"Argo CD {a['name']}" for a in found["argocd"])]
     return ", ".join(names) or "nothing else that scales them"
 
 

@@ -138,6 +138,15 @@ def _version(scene: Scene, deployed: Deployed) -> str:
     return ""
 
 
+def _asked(scene: Scene) -> list[str]:
+    """How the deployed app is asked what it ships."""
+    deployed = scene.config.app.deployed
+    if deployed is None:
+        return []
+    calls = (deployed.migrations, deployed.command, http.shown(deployed.http) if deployed.http else None)
+    return [next(call for call in calls if call)] if any(calls) else []
+
+
 def _stays(scene: Scene) -> frozenset[str]:
     """Migrations that stay applied, of which any version of this app ships some."""
     with closing_connection(scene, scene.current_text()) as connection:
@@ -165,7 +174,7 @@ STEP = Step("app", "app version before", _shown, _apply, prepare=_prepare, undo=
 GATE = Step(
     "gate",
     "gate: not to be applied again",
-    lambda scene: ["compare the deployed app's migrations folder with what was undone"],
+    lambda scene: [*_asked(scene), "compare the deployed app's migrations folder with what was undone"],
     _gate,
     tries=8,
 )

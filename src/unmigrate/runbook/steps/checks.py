@@ -11,11 +11,12 @@ from typing import Any
 
 import psycopg
 
+from unmigrate.catalog.sqltext import ident
 from unmigrate.config import Config
 from unmigrate.errors import FailedError, UnmigrateError
 from unmigrate.prisma.ledger import read_ledger, states
 from unmigrate.runbook.adapters import command, http
-from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.model import Json, Step, UnmetError
 from unmigrate.runbook.scene import Scene
 from unmigrate.words import amount
 
@@ -158,7 +159,9 @@ def _outside(scene: Scene, prepared: Json) -> Json:
 
 def _judged(outcomes: list[Outcome]) -> Json:
     if bad := [o for o in outcomes if not o.ok]:
-        raise FailedError("; ".join(f"check {o.name}: {o.says}" for o in bad), code="check", remedy="put right what it says, or the check")
+        message = "; ".join(f"check {o.name}: {o.says}" for o in bad)
+        remedy, found = "put right what it says, or the check", {"checks": [asdict(o) for o in outcomes]}
+        raise UnmetError(message, code="check", remedy=remedy, found=found)
     undone = [o for o in outcomes if o.says.startswith(_NOT)]
     said = [f"{amount(len(outcomes) - len(undone), 'check')} passed", *(f"{o.name}: {o.says}" for o in undone)]
     return {"said": said, "checks": [asdict(o) for o in outcomes]}
@@ -166,7 +169,8 @@ def _judged(outcomes: list[Outcome]) -> Json:
 
 def _shown_inside(scene: Scene) -> list[str]:
     c = scene.config.checks
-    lines = ["select … from _prisma_migrations", *(["compare the database with schema.prisma"] if c.schema else [])]
+    ledger = f"SELECT migration_name, finished_at, rolled_back_at FROM {ident(scene.spec.schema)}._prisma_migrations"
+    lines = [ledger, *(["compare the database with schema.prisma"] if c.schema else [])]
     return lines + [s.sql for s in c.sql] + [s.command for s in c.command] + ([c.prisma] if c.prisma else [])
 
 

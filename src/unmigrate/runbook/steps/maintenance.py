@@ -1,9 +1,12 @@
 """Maintenance on, writers observed to be gone, maintenance off."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from unmigrate.errors import FailedError
+import psycopg
+
+from unmigrate.errors import FailedError, UnmigrateError
 from unmigrate.runbook.adapters import database, http
 from unmigrate.runbook.model import Json, Step
 from unmigrate.runbook.scene import Scene, closing_connection
@@ -117,15 +120,25 @@ def _shown(scene: Scene) -> list[str]:
         lines.append(http.shown(m.http.on))
     if m.command:
         lines += [m.command.on, *([m.command.status] if m.command.status else [])]
+    known = _known(scene)
     if m.kubernetes:
-        lines += _names(scene, lambda cluster: cluster.shown_down(m.kubernetes))
+        lines += _names(scene, lambda cluster: cluster.shown_down(m.kubernetes, known.get("kubernetes")))
     if m.database:
-        lines += database.shown(m.database, scene.source().database)
+        lines += database.shown(m.database, scene.source().database, known.get("database", {}))
     return lines
 
 
+def _known(scene: Scene) -> Json:
+    """What stands now, or stood before: a dry run shows what would be put back, as far as it may be asked."""
+    if found := scene.prepared("maintenance-on"):
+        return found
+    with suppress(UnmigrateError, psycopg.Error):
+        return _prepare(scene)
+    return {}
+
+
 def _shown_off(scene: Scene) -> list[str]:
-    return _shown_lift(scene, scene.prepared("maintenance-on"))
+    return _shown_lift(scene, _known(scene))
 
 
 def _shown_lift(scene: Scene, prepared: Json) -> list[str]:

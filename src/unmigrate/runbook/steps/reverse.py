@@ -4,6 +4,7 @@ from typing import Any
 
 import psycopg
 
+from unmigrate.catalog.sqltext import ident, literal
 from unmigrate.errors import RefusedError
 from unmigrate.execute.rollback import execute, history
 from unmigrate.execute.ways import redo_plan
@@ -95,8 +96,13 @@ def _applied(connection: psycopg.Connection[Any], schema: str, name: str) -> boo
 
 
 def _shown(scene: Scene) -> list[str]:
-    statements = [step.sql for plan in plans(scene) for step in plan.steps]
-    return [f"unmigrate rollback: plan {plan.id} of {', '.join(plan.migrations)}, one transaction" for plan in plans(scene)] + statements
+    lines = []
+    for plan in plans(scene):
+        names = ", ".join(map(literal, plan.migrations))
+        lines.append(f"unmigrate rollback: plan {plan.id} of {', '.join(plan.migrations)}, one transaction")
+        lines += [step.sql for step in plan.steps]
+        lines.append(f"DELETE FROM {ident(scene.spec.schema)}._prisma_migrations WHERE migration_name IN ({names})  -- kept in the vault")
+    return lines
 
 
 STEP = Step(
