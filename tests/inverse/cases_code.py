@@ -92,8 +92,15 @@ F = (
     + "CREATE FUNCTION f(n int, m text DEFAULT 'x') RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1'; CREATE VIEW v AS SELECT f(id) FROM t;"
 )
 ATOMIC = T + "CREATE FUNCTION f() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM t WHERE a = 'x'; END;"
+PARSED = (
+    T
+    + "CREATE FUNCTION f() RETURNS int RETURN 1; CREATE FUNCTION g(int) RETURNS int IMMUTABLE RETURN $1; CREATE OR REPLACE FUNCTION f() RETURNS int RETURN g(1);"
+)
 ROUTINE = rows(
     "routine",
+    ("drop cascade, parsed, used by a table's parts", PARSED + "CREATE INDEX i ON t (g(b)); ALTER TABLE t ADD CHECK (g(b) > 0), ALTER b SET DEFAULT f(),"
+     "ADD c int GENERATED ALWAYS AS (g(b)) STORED", "DROP FUNCTION g(int) CASCADE"),
+    ("drop, parsed, with a table that uses them", PARSED + "CREATE TABLE u (n int DEFAULT f())", "DO $$ BEGIN DROP TABLE u; DROP FUNCTION f(); DROP FUNCTION g(int); END $$"),
     ("create", "", "CREATE FUNCTION f(int, OUT a int, VARIADIC text[]) LANGUAGE plpgsql STRICT COST 5 SET work_mem = '4MB' AS $x$ BEGIN a := $1; END $x$; COMMENT ON FUNCTION f IS 'x'"),
     ("create overloaded", F, "CREATE FUNCTION f(text) RETURNS text LANGUAGE sql AS 'SELECT $1'; CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$SELECT 'x'$$"),
     ("create procedure", "", "CREATE PROCEDURE p(INOUT n int) LANGUAGE plpgsql AS 'BEGIN n := 1; END'; COMMENT ON PROCEDURE p IS 'x'; GRANT EXECUTE ON PROCEDURE p TO matrix_reader"),

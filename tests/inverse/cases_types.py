@@ -79,6 +79,7 @@ ENUM = rows(
     ("add value, in a primary key", ROLE + "CREATE TABLE t (r role, n int, PRIMARY KEY (r, n)); CREATE TABLE u (r role, n int, FOREIGN KEY (r, n) REFERENCES t)",
      ADD),
     ("add value, in a unique constraint", USER + "ALTER TABLE users ADD CONSTRAINT u UNIQUE (role)", ADD),
+    ("add value, in an exclusion constraint", USER + "ALTER TABLE users ADD CONSTRAINT x EXCLUDE (id WITH =) WHERE (role = 'A')", ADD),
     ("add value, in a view", USER + "CREATE VIEW v AS SELECT id FROM users WHERE role = 'A'; CREATE VIEW w AS SELECT * FROM v", ADD),
     ("add value, in a materialized view", USER + "CREATE MATERIALIZED VIEW m AS SELECT id, role FROM users; CREATE INDEX i ON m (role)", ADD),
     ("add value, in a function's arguments", USER + "CREATE FUNCTION f(r role DEFAULT 'A') RETURNS role LANGUAGE sql AS 'SELECT r'", ADD),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from unmigrate.catalog.model import Object
 
 # Owners and what depends on who connected differ between scratch and target without meaning drift.
-NOT_COMPARED = frozenset({"owner", "owner_role", "populated", "late", "remark"})
+NOT_COMPARED = frozenset({"owner", "owner_role", "populated", "remark"})
 # Grants of these are the operator's own: they are never rebuilt, so a rollback leaves them as they are.
 OWN_GRANTS = frozenset({"table", "column", "sequence", "schema", "enum", "domain", "composite"})
 

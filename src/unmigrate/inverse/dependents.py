@@ -9,7 +9,7 @@ from unmigrate.catalog.model import Key
 from unmigrate.sql import prepared
 
 Dependents = Callable[[Iterable[Key]], list[tuple[Key, Key]]]
-"""keys -> (dependent, what it depends on); sub-objects (columns) are told apart."""
+"""keys -> (dependent, what it depends on); sub-objects (columns) are told apart, an index that a constraint made is that constraint."""
 
 QUERY = """
 with named (catalog, oid, sub) as (
@@ -27,8 +27,8 @@ with named (catalog, oid, sub) as (
 )
 select distinct
   case d.classid when 'pg_rewrite'::regclass then case when r.rulename = '_RETURN' then 'pg_class' else 'pg_rewrite' end
-    when 'pg_attrdef'::regclass then 'pg_class' else d.classid::regclass::text end,
-  (case when r.rulename = '_RETURN' then r.ev_class when x.oid is not null then x.adrelid else d.objid end)::int8,
+    when 'pg_attrdef'::regclass then 'pg_class' else coalesce(i.refclassid, d.classid)::regclass::text end,
+  (case when r.rulename = '_RETURN' then r.ev_class when x.oid is not null then x.adrelid else coalesce(i.refobjid, d.objid) end)::int8,
   (case when x.oid is not null then x.adnum else d.objsubid end)::int,
   named_catalog, named_oid::int8, named_sub
 from target cross join lateral (
@@ -36,7 +36,9 @@ from target cross join lateral (
     and deptype in ('n', 'a') offset 0
 ) d
 left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
-left join pg_attrdef x on d.classid = 'pg_attrdef'::regclass and x.oid = d.objid"""
+left join pg_attrdef x on d.classid = 'pg_attrdef'::regclass and x.oid = d.objid
+left join pg_depend i on d.classid = 'pg_class'::regclass and i.classid = d.classid and i.objid = d.objid and i.objsubid = 0
+  and i.refclassid = 'pg_constraint'::regclass and i.deptype = 'i'"""
 
 
 def dependents_on(connection: psycopg.Connection[Any]) -> Dependents:

@@ -214,13 +214,14 @@ class _Builder:
         for objects in drops[:3]:
             self._drop(objects)
         self._rename()
-        late = waiting.late(created, [wanted for _, wanted, _ in work.alter], self._before)
+        uses = waiting.uses(created, [wanted for _, wanted, _ in work.alter], self._before)
+        late = waiting.late(created, uses, self._before)
         soon = [o for o in created if o.key not in late]
         for kinds in (("schema", "extension"), ("enum", "composite", "domain", "other type")):
             self._create(sorted((o for o in soon if o.kind in kinds), key=lambda o: o.key.oid))
         self._retype()
         for kind in ("sequence", "routine", "table"):
-            self._create(o for o in soon if o.kind == kind)
+            self._create(apart.sort([o for o in soon if o.kind == kind], uses))
         self._create(o for o in soon if self._is_added(o))
         self._alter(entry for entry in work.alter if entry[0].key not in late)
         parts = waiting.parts(created, late, self._before)
@@ -228,7 +229,7 @@ class _Builder:
         for objects in drops[3:]:
             self._drop(objects)
         self._keys(o for o in created if o.key not in parts)
-        self._late(late)
+        self._late(late, uses)
         self._owned(parts.values())
         self._keys(parts.values())
         self._create(o for o in created if o.kind == "index" and o.facts["table_kind"] == "m")
@@ -352,10 +353,10 @@ class _Builder:
         constraints = [o for o in objects if o.kind == "constraint" and (o.facts["of"] == "TABLE" or o.parent not in self._work.create)]
         self._create(sorted(constraints, key=lambda o: o.facts["contype"] == "f"))
 
-    def _late(self, late: Mapping[Key, set[Key]]) -> None:
+    def _late(self, late: Iterable[Key], uses: Mapping[Key, set[Key]]) -> None:
         entries = {now.key: (now, wanted, changed) for now, wanted, changed in self._work.alter}
         objects = [self._before.objects[key] for key in sorted(late, key=lambda key: (key.oid, key.sub))]
-        for o in apart.sort(objects, late):
+        for o in apart.sort(objects, uses):
             if o.key in entries:
                 self._alter([entries[o.key]])
             elif o.kind != "column" or self._is_added(o):

@@ -4,33 +4,39 @@ By its kind alone a composite type of a view's rows would be made before the vie
 returns. Among views, the oid does not tell: an older one may have been replaced to read a newer one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from unmigrate.catalog.model import Catalog, Key, Object
 
 VIEWS = frozenset({"view", "materialized view"})
 LATE = VIEWS | {"statistics"}
 TYPES = frozenset({"composite", "domain"})
+SOON = TYPES | {"routine"}  # made before tables, unless they use them
 READERS = VIEWS | {"routine"}
 PARTS = frozenset({"index", "constraint", "sequence"})
 
 
-def late(created: Sequence[Object], altered: Sequence[Object], before: Catalog) -> dict[Key, set[Key]]:
-    """{what is made, or changed back, late: what of that must be there first}. altered: as they shall be."""
+def uses(created: Sequence[Object], altered: Sequence[Object], before: Catalog) -> dict[Key, set[Key]]:
+    """{what is made or changed back: what of that it reads or is made of}. altered: as they shall be."""
     objects = {o.key: o for o in (*created, *altered)}
     names = {o.name: o.key for o in created if o.kind in TYPES | VIEWS or o.kind == "table"}
-    uses = {key: used & objects.keys() - {key} for key, o in objects.items() if (used := _uses(o, names, before))}
-    tables = {o.key for o in created if o.kind == "table"}
-    found = {o.key for o in created if o.kind in LATE or (o.kind == "routine" and o.facts["late"])}
+    return {key: used & objects.keys() - {key} for key, o in objects.items() if (used := _uses(o, names, before))}
+
+
+def late(created: Sequence[Object], used: Mapping[Key, set[Key]], before: Catalog) -> set[Key]:
+    """What is made, or changed back, late."""
+    tables = {o.key for o in created if o.kind in ("table", "column")}
+    found = {o.key for o in created if o.kind in LATE}
     pending = bool(found or tables)
     while pending:
-        fresh = {key for key, used in uses.items() if key not in found and used & (found | tables if objects[key].kind in TYPES else found)}
+        soon = {key: found | tables if before.objects[key].kind in SOON else found for key in used.keys() - found}
+        fresh = {key for key, reasons in soon.items() if used[key] & reasons}
         found |= fresh
         pending = bool(fresh)
-    return {key: uses.get(key, set()) & found for key in found}
+    return found
 
 
-def parts(created: Sequence[Object], waits: Mapping[Key, object], before: Catalog) -> dict[Key, Object]:
+def parts(created: Sequence[Object], waits: Collection[Key], before: Catalog) -> dict[Key, Object]:
     """Indexes, constraints and sequences of tables that are late, or have a column that is, and foreign keys to such tables."""
     owners = [before.get(Key(key.catalog, key.oid)) for key in waits]
     tables = {o.name for o in owners if o is not None and o.kind == "table"}

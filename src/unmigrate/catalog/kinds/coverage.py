@@ -39,7 +39,7 @@ UNREAD: dict[str, dict[str, str]] = {
     "pg_type": {
         "typlen": DERIVED, "typbyval": DERIVED, "typalign": DERIVED, "typcategory": FIXED, "typispreferred": FIXED, "typdelim": FIXED,
         "typinput": FIXED, "typoutput": FIXED, "typreceive": FIXED, "typsend": FIXED, "typmodin": FIXED, "typmodout": FIXED,
-        "typanalyze": FIXED, "typsubscript": FIXED, "typisdefined": FIXED, "typrelid": DERIVED, "typelem": DERIVED,
+        "typanalyze": FIXED, "typsubscript": FIXED, "typisdefined": FIXED, "typrelid": DERIVED, "typelem": DERIVED, "typarray": DERIVED,
         "typndims": "not enforced, and not dumped",
     },
 }  # fmt: skip
