@@ -98,7 +98,7 @@ def _brief_losses(plan: Plan) -> None:
     empty = sum(loss.kind.startswith("added") and loss.rows == 0 for loss in plan.losses)
     if not taken and not gone:
         told = "1 added table or column is" if empty == 1 else f"{empty} added tables or columns are"
-        click.echo("\nNothing is lost" + (f" ({told} still empty)." if empty else "."))
+        click.echo(f"\n{_no_loss(plan)}" + (f" ({told} still empty)." if empty else "."))
         return
     if taken:
         click.echo(click.style("\nTaken away, and copied to the vault", bold=True))
@@ -106,6 +106,11 @@ def _brief_losses(plan: Plan) -> None:
     if gone:
         click.echo(click.style("\nDoes not come back, as the migration destroyed or changed it", bold=True))
         _some([f"{loss.object}: {loss.reason}" for loss in gone])
+
+
+def _no_loss(plan: Plan) -> str:
+    shown = all(verdict.data == "lossless" for verdict in plan.verdicts)
+    return "Nothing is lost" if shown else "Nothing is known to be lost; what was not covered may be"
 
 
 def _brief_locks(plan: Plan) -> None:
@@ -179,7 +184,7 @@ def _counted(plan: Plan) -> None:
             rows = "" if loss.rows is None else _rows(loss.rows)
             click.echo(f"  {loss.object}{rows}: {loss.reason}")
     else:
-        click.echo("\nNothing is lost.")
+        click.echo(f"\n{_no_loss(plan)}.")
     if plan.blockers:
         _blockers(plan)
     if plan.locks:

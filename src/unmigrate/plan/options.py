@@ -11,6 +11,7 @@ from unmigrate.plan.model import Blocker, Lock, Loss, Option, Verdict
 from unmigrate.words import amount
 
 _NAMED = 5
+_NONE = "nothing that was there before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ def options(verdicts: Sequence[Verdict], losses: Sequence[Loss], facts: Facts | 
         *_restores(losses, known),
         _forward(losses),
     ]
+    if any(v.data == "unknown" for v in verdicts):
+        found = [replace(o, loses=f"{_NONE} as far as is known") if o.loses == _NONE else o for o in found]
     chosen, why = _choice(found, proved, losses, known)
     return tuple(replace(o, recommended=o is chosen, reason=why if o is chosen else o.reason) for o in found)
 
@@ -71,9 +74,7 @@ def destroyed(losses: Sequence[Loss]) -> tuple[Loss, ...]:
 
 def _gone(losses: Sequence[Loss]) -> str:
     names = sorted({loss.object for loss in losses})
-    return (
-        f"the old values of {', '.join(names[:_NAMED])}{' …' if len(names) > _NAMED else ''}" if names else "nothing that was there before"
-    )
+    return f"the old values of {', '.join(names[:_NAMED])}{' …' if len(names) > _NAMED else ''}" if names else _NONE
 
 
 def _locked(locks: Sequence[Lock]) -> tuple[float | None, str]:
@@ -186,7 +187,7 @@ def _choice(found: Sequence[Option], proved: bool, losses: Sequence[Loss], facts
         by_name.setdefault(option.name, option)
     free = next((o for o in found if o.name == "restore" and o.possible and o.of and o.rows_lost == {}), None)
     if "reverse-vault" in by_name and not by_name["reverse-vault"].rows_lost:
-        return by_name["reverse-vault"], _blocked(by_name["reverse-vault"], "loses nothing, and takes a moment")
+        return by_name["reverse-vault"], _blocked(by_name["reverse-vault"], "nothing was destroyed, and it takes a moment")
     if not proved:
         return _unproved(by_name)
     gone, refill = destroyed(losses), by_name.get("reverse-refill")
