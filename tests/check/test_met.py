@@ -122,3 +122,24 @@ def test_elements_that_come_back_bit_by_bit(work: Workspace) -> None:
     before = "CREATE TABLE t (a int[], b text[])"
     assert examined(work, before, "ALTER TABLE t ALTER a TYPE text[]").losses == ()
     assert [loss.object for loss in examined(work, before, "ALTER TABLE t ALTER b TYPE int[] USING b::int[]").losses] == ["public.t.b"]
+
+
+def test_a_trigger_writes_when_it_fires(work: Workspace) -> None:
+    before = """CREATE TABLE t (a int); CREATE TABLE log (a int);
+        CREATE FUNCTION note() RETURNS trigger AS $$ BEGIN INSERT INTO log VALUES (1); RETURN NULL; END $$ LANGUAGE plpgsql;
+        CREATE TRIGGER noting AFTER INSERT OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION note();"""
+    assert [loss.object for loss in examined(work, before, "UPDATE t SET a = 1").losses] == ["public.t"]
+    for write in (
+        "DELETE FROM t",
+        "INSERT INTO t VALUES (1)",
+        "MERGE INTO t USING (SELECT 1) q ON false WHEN NOT MATCHED THEN INSERT VALUES (1)",
+    ):
+        assert {loss.object for loss in examined(work, before, write).losses} == {"public.t", "public.log"}
+
+
+def test_rows_get_the_numbers_that_they_would_get(work: Workspace) -> None:
+    """What was tried before does not count."""
+    numbered = (
+        "INSERT INTO t (n) VALUES (1); DO $$ BEGIN IF NOT EXISTS (SELECT FROM t WHERE id = 1) THEN RAISE 'another number'; END IF; END $$"
+    )
+    assert examined(work, "CREATE TABLE t (id serial PRIMARY KEY, n int)", numbered).failure is None

@@ -20,6 +20,7 @@ from unmigrate.inverse.replay import NOT_IN_TRANSACTION
 from unmigrate.lint.model import Effect
 from unmigrate.plan.model import Lock
 from unmigrate.prove.history import History
+from unmigrate.scratch.sequences import left_as_they_were
 from unmigrate.sql import script
 from unmigrate.sql.script import Statement
 
@@ -35,7 +36,8 @@ def observe_up(stage: Stage, sql: str) -> tuple[Effect, ...]:
     except script.ScriptError:
         return ()
     whole = script.without_control(sql) is not None
-    effects = _together(stage.history, [s for s in statements if not s.control]) if whole else []
+    with left_as_they_were(stage.history.connection):
+        effects = _together(stage.history, [s for s in statements if not s.control]) if whole else []
     if whole and not (effects and effects[-1].sqlstate in NOT_IN_TRANSACTION):
         return tuple(effects)
     with stage.copy() as copy:

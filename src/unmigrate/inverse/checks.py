@@ -7,7 +7,7 @@ from dataclasses import replace
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.catalog.sqltext import bare, literal
-from unmigrate.inverse.fits import misfit
+from unmigrate.inverse.fits import misfit, plain
 from unmigrate.inverse.model import Check
 from unmigrate.sql.unique import Unique, unique
 
@@ -75,7 +75,10 @@ def _labels(catalog: Catalog) -> dict[str, list[str]]:
 
 def fitting(delta: Delta, old: Object, new: Object) -> str | None:
     """What finds values of a column whose type goes back that have no place in it: see `fits.misfit`."""
-    return misfit(new.facts["label"], new.facts["type"], old.facts["type"], _labels(delta.before), _labels(delta.after))
+    wanted = old.facts["type"]
+    if wanted.rpartition(".")[2].removesuffix("[]") == "citext":
+        wanted = plain(wanted, delta.before)
+    return misfit(new.facts["label"], plain(new.facts["type"], delta.after), wanted, _labels(delta.before), _labels(delta.after))
 
 
 def _removed_labels(migration: str, delta: Delta) -> Iterable[Check]:

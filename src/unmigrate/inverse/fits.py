@@ -1,8 +1,10 @@
-"""Which values of one type have a place in another, as a condition in SQL that finds those that have none."""
+"""Which values of one type have a place in another, as a condition in SQL that finds those that have none; and which types' values all come
+back from another bit by bit."""
 
 import re
 from collections.abc import Mapping, Sequence
 
+from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.sqltext import literal
 
 _TIMES = frozenset({"timestamp without time zone", "timestamp with time zone", "date"})
@@ -11,10 +13,55 @@ _WHOLE = {"smallint": 32767, "integer": 2147483647, "bigint": 922337203685477580
 _NUMBERS = frozenset({*_WHOLE, "numeric", "double precision", "real"})
 _TEXTS = frozenset({"text", "character varying", "character", "citext"})
 _SIZE = re.compile(r"\((\d+)(?:,(-?\d+))?\)")
+# type before -> types whose values all came from it and go back to the same value (both casts are exact)
+_WIDENINGS = {
+    "smallint": {"integer", "bigint", "numeric", "text"},
+    "integer": {"bigint", "numeric", "text", "double precision"},
+    "bigint": {"numeric", "text"},
+    "boolean": {"text"},
+    "uuid": {"text"},
+    "real": {"double precision"},
+    "date": {"text"},
+    "inet": {"text"},
+    "text": {"character varying", "citext"},
+    "citext": {"text", "character varying"},
+    "character varying": {"text", "character varying", "citext"},
+    "numeric": {"text"},
+    "jsonb": {"text"},
+    "json": {"text"},
+}
+_ZONED = ("timestamp without time zone", "timestamp with time zone")
 _UUID = r"^\s*([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\s*$"
 _DECIMAL = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?\s*$"
 
 Enums = Mapping[str, Sequence[str]]
+
+
+def plain(type_: str, catalog: Catalog) -> str:
+    """What a domain is made of, and citext by its own name, wherever it lives."""
+    base, array = type_.removesuffix("[]"), "[]" if type_.endswith("[]") else ""
+    domain = catalog.named("domain", base)
+    if domain is not None:
+        return plain(domain.facts["type"] + array, catalog)
+    return f"citext{array}" if base.rpartition(".")[2] == "citext" else type_
+
+
+def exact(before: str, after: str) -> bool:
+    """Whether every value survives the change of its type and comes back bit by bit; of types that are no enums.
+
+    Only where what is written since does so too, or is counted by `misfit`: other columns are copied before they go back.
+    """
+    if before == after:
+        return True
+    if before.endswith("[]") and after.endswith("[]"):
+        before, after = before[:-2], after[:-2]
+    name, now = _SIZE.sub("", before), _SIZE.sub("", after)
+    was, size = _size(before), _size(after)
+    if name in _ZONED and now in _ZONED:
+        return (size or (6,))[0] >= (was or (6,))[0]
+    if name == now and name in ("character varying", "time without time zone"):
+        return size is None or (was is not None and size[0] >= was[0])
+    return now in _WIDENINGS.get(name, ()) and size is None
 
 
 def misfit(value: str, now: str, wanted: str, before: Enums, after: Enums) -> str | None:
@@ -29,12 +76,12 @@ def misfit(value: str, now: str, wanted: str, before: Enums, after: Enums) -> st
         return inner and f"EXISTS (SELECT FROM unnest({value}) e WHERE {inner})"
     if now.endswith("[]"):
         value, now = f"({value})[1]", now[:-2]  # as the way back takes it
-    wanted = wanted.removesuffix("[]")
-    if now in after:
+    if now in after or wanted.endswith("[]"):  # by way of its text
         value, now = f"{value}::text", "text"
+    wanted = wanted.removesuffix("[]")
     if wanted in before:
         return _no_label(value, now, before[wanted])
-    return _plain(value, _SIZE.sub("", now), _SIZE.sub("", wanted), _size(wanted), _size(now))
+    return _of_base(value, _SIZE.sub("", now), _SIZE.sub("", wanted), _size(wanted), _size(now))
 
 
 def _size(type_: str) -> tuple[int, int] | None:
@@ -48,7 +95,7 @@ def _no_label(value: str, now: str, labels: Sequence[str]) -> str | None:
     return f"{value}::text <> ALL (ARRAY[{', '.join(map(literal, labels))}]::text[])"
 
 
-def _plain(value: str, now: str, wanted: str, size: tuple[int, int] | None, was: tuple[int, int] | None) -> str | None:
+def _of_base(value: str, now: str, wanted: str, size: tuple[int, int] | None, was: tuple[int, int] | None) -> str | None:
     if wanted in _TEXTS:
         return f"length({value}::text) > {size[0]}" if size and not (now == wanted and was and was[0] <= size[0]) else ""
     if (now == "boolean" and wanted in _NUMBERS) or (wanted == "boolean" and now in _NUMBERS):
@@ -84,7 +131,7 @@ def _number(value: str, now: str, wanted: str, size: tuple[int, int] | None, was
         whole, places = size
         if was and now == "numeric" and was[1] <= places and was[0] - was[1] <= whole - places:
             return ""
-        return f"abs({value}) >= 1e{whole - places} OR {value} <> round({value}::numeric, {places})"
+        return f"abs({value}::numeric) >= 1e{whole - places} OR {value} <> round({value}::numeric, {places})"
     return ""
 
 

@@ -7,27 +7,11 @@ from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.catalog.sqltext import bare
 from unmigrate.inverse import unseen
+from unmigrate.inverse.fits import exact, plain
 from unmigrate.inverse.model import Loss
 from unmigrate.sql.writes import Write, Writes, identifiers, may_write, only_read, writes
 
-# type before -> types whose values all came from it and go back to the same value (both casts are exact)
-_WIDENINGS = {
-    "smallint": {"integer", "bigint", "numeric", "text"},
-    "integer": {"bigint", "numeric", "text", "double precision"},
-    "bigint": {"numeric", "text"},
-    "boolean": {"text"},
-    "uuid": {"text"},
-    "real": {"double precision"},
-    "date": {"text"},
-    "inet": {"text"},
-    "text": {"character varying", "citext"},
-    "character varying": {"text", "character varying", "citext"},
-    "numeric": {"text"},
-    "jsonb": {"text"},
-    "json": {"text"},
-}
 _CHANGES_ROW = re.compile(r"\bBEFORE\b.*\bUPDATE\b")  # a trigger that may
-_TIMESTAMPS = ("timestamp without time zone", "timestamp with time zone")
 
 
 def losses(migration: str, sql: str, delta: Delta) -> tuple[Loss, ...]:
@@ -84,21 +68,7 @@ def _exact(old: Object, new: Object, delta: Delta) -> bool:
     new_labels = {o.name for o in delta.after.of_kind("enum").values()}
     if _base(before) in labels or _base(after) in new_labels:  # by label, or the migration itself would have failed
         return all(_base(t) in (*labels, *new_labels, "text", "character varying") for t in (before, after))
-    if before.endswith("[]") and after.endswith("[]"):
-        before, after = _base(before), _base(after)
-    name_before, size_before = _split(before)
-    name_after, size_after = _split(after)
-    if name_before in _TIMESTAMPS and name_after in _TIMESTAMPS:
-        return (size_after or 6) >= (size_before or 6)
-    if name_before == name_after and name_before in ("character varying", "time without time zone"):
-        return size_after is None or (size_before is not None and size_after >= size_before)
-    wider = name_after in _WIDENINGS.get(name_before, ())
-    return wider and size_after is None
-
-
-def _split(type_: str) -> tuple[str, int | None]:
-    match = re.search(r"\((\d+)\)", type_)
-    return re.sub(r"\(\d+\)", "", type_), int(match[1]) if match else None
+    return exact(plain(before, delta.before), plain(after, delta.after))
 
 
 def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
@@ -136,7 +106,7 @@ def resolve(write: Write, delta: Delta, tables: Mapping[Key, Object]) -> list[Ob
 def _one_write(
     migration: str, write: Write, table: Object, delta: Delta, tables: Mapping[Key, Object], renamed: Iterable[tuple[str, str, str]]
 ) -> Iterable[Loss]:
-    triggers = [o for c in (delta.before, delta.after) for o in c.children(table.key) if o.kind == "trigger"]
+    triggers = [o for c in (delta.before, delta.after) for o in c.children(table.key) if o.kind == "trigger" and _fires(o, write)]
     added = {bare(o.facts["label"]) for o in delta.created if o.kind == "column" and o.parent == table.key}
     there = {bare(c.facts["label"]) for c in delta.before.columns(table.key)}
     added |= {old for owner, old, new in renamed if owner == write.table and new in added and old not in there}
@@ -148,6 +118,12 @@ def _one_write(
         for body in _routine_bodies(identifiers(trigger.facts["definition"]), delta):
             for other in _mentioned(body, delta, tables):
                 yield Loss(migration, other.name, "values", f"trigger {trigger.facts['label']} may write to it")
+
+
+def _fires(trigger: Object, write: Write) -> bool:
+    """Whether it is one on this kind of write."""
+    events = {"insert": ("INSERT", "UPDATE"), "merge": ("INSERT", "UPDATE", "DELETE")}.get(write.verb, (write.verb.upper(),))  # ON CONFLICT
+    return any(f" {event} " in f"{trigger.facts['definition'].partition(' ON ')[0]} " for event in events)
 
 
 def _carried_on(migration: str, write: Write, table: Object, delta: Delta, text: Writes) -> Iterator[Loss]:
