@@ -30,7 +30,7 @@ _WIDENINGS = {
     "jsonb": {"text"},
     "json": {"text"},
 }
-_ZONED = ("timestamp without time zone", "timestamp with time zone")
+ZONED = ("timestamp without time zone", "timestamp with time zone")
 _UUID = r"^\s*([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\s*$"
 _DECIMAL = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?\s*$"
 
@@ -57,7 +57,7 @@ def exact(before: str, after: str) -> bool:
         before, after = before[:-2], after[:-2]
     name, now = _SIZE.sub("", before), _SIZE.sub("", after)
     was, size = _size(before), _size(after)
-    if name in _ZONED and now in _ZONED:
+    if name in ZONED and now in ZONED:
         return (size or (6,))[0] >= (was or (6,))[0]
     if name == now and name in ("character varying", "time without time zone"):
         return size is None or (was is not None and size[0] >= was[0])

@@ -11,10 +11,10 @@ from unmigrate.catalog.model import Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.inverse.checks import asked, checks, fitting
 from unmigrate.inverse.counting import counting
+from unmigrate.inverse.fits import ZONED
 from unmigrate.inverse.model import Loss
 
 _SETS_TIME_ZONE = re.compile(r"\btime\s*zone\b\s*(=|to\b|'|local|default)|set_config\(\s*'timezone'", re.IGNORECASE)
-_TIMESTAMPS = ("timestamp without time zone", "timestamp with time zone")
 
 
 def lost(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
@@ -66,7 +66,7 @@ def sets_time_zone(sql: str) -> bool:
 def shifted(delta: Delta) -> list[Object]:
     """Columns, as before, whose timestamps got a time zone, or lost it: by the session's, which may have hours twice, or not at all."""
     columns = [(old, new) for old, new in delta.altered if new.kind == "column" and "type" in new.changes(old)]
-    return [o for o, n in columns if {re.sub(r"\(\d+\)", "", c.facts["type"]) for c in (o, n)} == set(_TIMESTAMPS)]
+    return [o for o, n in columns if {re.sub(r"\(\d+\)", "", c.facts["type"]) for c in (o, n)} == set(ZONED)]
 
 
 def _counters(migration: str, delta: Delta) -> Iterator[Loss]:
