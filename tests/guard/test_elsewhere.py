@@ -9,22 +9,25 @@ import psycopg
 import pytest
 
 from tests.guard.conftest import Live
+from tests.guard.test_pipeline import arm, prisma_deploy
+from tests.guard.test_pipeline import finish as guard_finish
 from tests.guard.test_preparation import between
 from tests.guard.test_round_trip import contents
 from tests.support import deploy as deploy_plainly
 from tests.support import migration
 from unmigrate.errors import EnvironmentProblem
+from unmigrate.execute.pipeline import abandon
 from unmigrate.execute.privileges import loud_triggers
 from unmigrate.park.purge import kept, purge
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import Pool
 
 INIT = """CREATE TYPE "Role" AS ENUM ('USER', 'ADMIN');
-CREATE TABLE t (id serial PRIMARY KEY, a numeric NOT NULL, role "Role" NOT NULL DEFAULT 'USER', note text UNIQUE, seq bigserial);
+CREATE TABLE t (id serial PRIMARY KEY, a numeric NOT NULL, role "Role" NOT NULL DEFAULT 'USER', note text UNIQUE, seq bigserial); CREATE INDEX t_a ON t (a);
 CREATE TABLE child (id int PRIMARY KEY, t int NOT NULL REFERENCES t ON DELETE RESTRICT);"""
 ROWS = "INSERT INTO t (a, note) SELECT g + 0.5, 'n' || g FROM generate_series(1, 6) g; INSERT INTO child SELECT g, g FROM generate_series(1, 3) g"
 CHANGE = """ALTER TABLE t ALTER COLUMN a TYPE int USING (round(a)); ALTER TABLE t DROP COLUMN role, DROP COLUMN note, DROP COLUMN seq;
-DROP TYPE "Role"; DROP TABLE child; ALTER TABLE t ADD COLUMN more text"""
+DROP TYPE "Role"; DROP TABLE child; DROP INDEX t_a; ALTER TABLE t ADD COLUMN more text"""
 SINCE = "INSERT INTO t (a) VALUES (70); UPDATE t SET a = 20 WHERE id = 2; DELETE FROM t WHERE id = 3"
 OWNER, APP = "unmigrate_test_owner", "unmigrate_test_app"
 
@@ -73,6 +76,22 @@ def test_the_owner_of_the_schema_can_do_all_of_it(owned: Owned) -> None:
             for each in kept(connection):
                 purge(connection, each.guard)
         assert owned.value("SELECT count(*) FROM pg_attribute WHERE attname ~ '_unmigrate_' AND NOT attisdropped") == 0
+
+
+def test_the_owner_of_the_schema_can_guard_what_prisma_deploys(owned: Owned) -> None:
+    with psycopg.connect(owned.work.pool.server.conninfo, dbname=owned.name, user=APP, autocommit=True) as app:
+        shape, rows = owned.shape(), contents(owned)
+        arm(owned, f"{CHANGE}; UPDATE t SET id = id + 100 WHERE id = 6")
+        app.execute("UPDATE t SET note = 'while armed' WHERE id = 4; UPDATE t SET note = 'n4' WHERE id = 4")
+        prisma_deploy(owned)
+        app.execute("INSERT INTO t (a) VALUES (70); DELETE FROM t WHERE a = 70")
+        (done,) = guard_finish(owned)
+        assert done.state == "done"
+        owned.rollback()
+        assert (owned.shape(), contents(owned)) == (shape, rows)
+        owned.history.pop()
+        arm(owned, "ALTER TABLE child DROP COLUMN t")
+        assert len(abandon(owned.connect, accept_loss=False)) == 1
 
 
 def test_what_the_owner_lacks_is_said_before_anything_is_touched(owned: Owned) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.guard.conftest import Live
 from tests.support import deploy as deploy_plainly
 from tests.support import migration
-from unmigrate.errors import RefusedError
+from unmigrate.errors import FailedError, RefusedError
 from unmigrate.park.purge import kept, purge
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch import cluster
@@ -105,6 +105,24 @@ def test_what_a_rollback_parks_reaches_no_subscriber(live: Live, subscriber: psy
     live.rollback()
     live.run("INSERT INTO t (id, b) VALUES (8, 'old app')")
     arrives(subscriber, "SELECT b FROM t WHERE id = 8", "old app")
+
+
+def test_a_list_of_columns_stays_what_it_was(live: Live) -> None:
+    """A table that returns is published as before; a column that a list names is not dropped, as PostgreSQL itself would refuse it."""
+    listed = "SELECT tablename, attnames::text FROM pg_publication_tables WHERE tablename <> 'other' ORDER BY 1"
+    live.run("ALTER PUBLICATION app SET TABLE t (id, b), gone, other")
+    before = live.rows(listed)
+    assert before == [("gone", "{id}"), ("t", "{id,b}")]
+    with pytest.raises(FailedError, match="publication of table t in publication app depends on it"):
+        live.deploy("ALTER TABLE t DROP COLUMN b")
+    live.history.pop()
+    live.deploy("ALTER TABLE t DROP COLUMN a; DROP TABLE gone; DROP TABLE t")
+    assert live.rows(listed) == []
+    live.rollback()
+    assert live.rows(listed) == before
+    live.redo()
+    live.rollback()
+    assert live.rows(listed) == before
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ def _show(guarded: list[Any]) -> None:
             click.echo(f"  keeps {line}")
         for gap in one.up.verdicts[0].not_covered:
             click.echo(f"  not covered: {gap}")
+        for note in one.up.notes:
+            click.echo(f"  note: {note}")
         for loss in (*one.losses, *one.forgets):
             click.echo(f"  {click.style('destroys', fg='red')} {loss.object}: {loss.reason}")
 

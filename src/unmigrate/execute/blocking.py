@@ -1,7 +1,8 @@
-"""Who is in the way: asked on a second connection while the first one waits for a lock."""
+"""Who is in the way: of locks, asked on a second connection while the first one waits, and of a table that is rewritten."""
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,17 +10,46 @@ import psycopg
 
 POLL_SECONDS = 0.03
 # Without the text of their queries: it may hold what is not ours to print.
-_BLOCKING = """
-select a.pid, concat_ws(', ', a.usename, nullif(a.application_name, ''), a.state,
-  'for ' || extract(epoch from date_trunc('second', clock_timestamp() - a.xact_start))::int || ' s')
-from unnest(pg_blocking_pids(%s)) b join pg_stat_activity a on a.pid = b order by a.xact_start"""
+_WHO = """a.pid, concat_ws(', ', a.usename, nullif(a.application_name, ''), a.state,
+  'for ' || extract(epoch from date_trunc('second', clock_timestamp() - a.xact_start))::int || ' s')"""
+_BLOCKING = f"select {_WHO} from unnest(pg_blocking_pids(%s)) b join pg_stat_activity a on a.pid = b order by a.xact_start"
+# A snapshot held between statements: REPEATABLE READ or stricter, or an open cursor.
+_SNAPSHOTS = f"""
+select {_WHO} from pg_stat_activity a where a.datname = current_database() and a.pid <> pg_backend_pid()
+and a.state like 'idle in transaction%%' and a.backend_xmin is not null order by a.xact_start"""
+SNAPSHOT_SECONDS = 10.0
+TOLD_AFTER = 1.0  # seconds
+
+
+def backend(connection: psycopg.Connection[Any]) -> int:
+    """The server's own process: behind a pooler, what the connection was told is another."""
+    row = connection.execute("select pg_backend_pid()").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def wait_for_snapshots(connection: psycopg.Connection[Any], tables: Collection[str], say: Callable[[str], None]) -> None:
+    """A table that is rewritten is empty for older snapshots: transactions that hold one are waited for, a while, and then told."""
+    end, told = time.monotonic() + SNAPSHOT_SECONDS, False
+    while tables and (holders := _named(connection.execute(_SNAPSHOTS, []))):
+        if time.monotonic() > end:
+            say(f"{', '.join(holders[:3])}: what they have not read yet of {', '.join(tables)} will be empty for them")
+            return
+        if not told:
+            say(f"waiting up to {SNAPSHOT_SECONDS:.0f} s for older snapshots: {', '.join(holders[:3])}")
+        told = True
+        time.sleep(POLL_SECONDS)
+
+
+def _named(rows: Iterable[tuple[Any, ...]]) -> tuple[str, ...]:
+    return tuple(f"pid {pid} ({what})" for pid, what in rows)
 
 
 class Watch:
-    """Looks at one backend's waits. Best effort: where no second connection is to be had, it knows nothing."""
+    """Looks at one backend's waits. Best effort: where no second connection is to be had, it knows nothing. say: told of long ones."""
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], pid: int) -> None:
-        self._connect, self._pid = connect, pid
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], pid: int, say: Callable[[str], None] = lambda _: None) -> None:
+        self._connect, self._pid, self._say = connect, pid, say
         self._connection: psycopg.Connection[Any] | None = None
         self.last: tuple[str, ...] = ()
 
@@ -36,12 +66,16 @@ class Watch:
             thread.join()
 
     def _look(self, stop: threading.Event) -> None:
+        began, told = time.monotonic(), tuple[str, ...]()
         try:
             if self._connection is None:
                 self._connection = self._connect()
             while not stop.wait(POLL_SECONDS):
-                if rows := self._connection.execute(_BLOCKING, [self._pid]).fetchall():
-                    self.last = tuple(f"pid {pid} ({what})" for pid, what in rows)
+                now = _named(self._connection.execute(_BLOCKING, [self._pid]))
+                self.last = now or self.last
+                if now and time.monotonic() - began > TOLD_AFTER and not told:
+                    self._say(f"waiting for {', '.join(now[:3])}")
+                    told = now
         except Exception:  # whatever it is, the rollback goes on without these names
             stop.wait()
 

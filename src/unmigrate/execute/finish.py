@@ -2,6 +2,8 @@
 
 import re
 import time
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -9,6 +11,7 @@ import psycopg
 from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.read import read_catalog
 from unmigrate.errors import PartialError
+from unmigrate.execute.blocking import Watch, backend
 from unmigrate.execute.switch import BUSY, Hook
 from unmigrate.park import vault
 from unmigrate.park.vault import Journalled
@@ -21,9 +24,10 @@ _TRIES = 50
 
 
 def run_phase(
-    connection: psycopg.Connection[Any], operation: str, phase: str, *, lock_timeout_ms: int, on_progress: Hook, on_step: Hook
-) -> tuple[str, ...]:
-    """Do the pending steps of a phase and return them. Raises PartialError where one fails."""
+    connection: psycopg.Connection[Any], operation: str, phase: str, connect: Callable[[], psycopg.Connection[Any]], *,
+    lock_timeout_ms: int, on_progress: Hook, on_step: Hook,
+) -> tuple[str, ...]:  # fmt: skip
+    """Do the pending steps of a phase and return them. connect: to look who keeps one waiting. Raises PartialError where one fails."""
     done = []
     step: Journalled | None = None
     try:
@@ -33,7 +37,11 @@ def run_phase(
         for step in vault.pending_steps(connection, operation, phase):
             on_progress(step.sql)
             on_step(f"{phase} {step.number} begins")
-            (_inside if step.transactional else _outside)(connection, operation, step, lock_timeout_ms, on_step)
+            if step.transactional:
+                _inside(connection, operation, step, lock_timeout_ms, on_step)
+            else:
+                with closing(Watch(connect, backend(connection), on_progress)) as watch, watch.looking():
+                    _outside(connection, operation, step, on_step)
             on_step(f"{phase} {step.number} journalled")
             done.append(step.sql)
     except psycopg.Error as error:
@@ -79,7 +87,7 @@ def _inside(connection: psycopg.Connection[Any], operation: str, step: Journalle
             time.sleep(min(1.0, 0.02 * 1.5 ** min(attempt, 20)))
 
 
-def _outside(connection: psycopg.Connection[Any], operation: str, step: Journalled, lock_timeout_ms: int, on_step: Hook) -> None:
+def _outside(connection: psycopg.Connection[Any], operation: str, step: Journalled, on_step: Hook) -> None:
     """The step may have been done, or half done, when we were interrupted."""
     name = step.object.removeprefix("index ") if step.object.startswith("index ") else ""
     valid = _index(connection, name) if name else None

@@ -27,20 +27,29 @@ def inspect(connection: psycopg.Connection[Any], plan: Plan) -> Plan:
 
 
 def measure(connection: psycopg.Connection[Any], plan: Plan) -> tuple[Plan, float]:
-    """As inspect, and the seconds that the counts of blockers took: they are asked once more under the locks."""
-    began = time.monotonic()
-    answered = {out.object for out in plan.ways_out}
-    blockers = tuple(b for check in plan.checks if check.object not in answered and (b := _blocker(connection, check)))
-    seconds = time.monotonic() - began
+    """As inspect, and the seconds that those counts of blockers took that are asked once more under the locks."""
+    answered, blockers, seconds = {out.object for out in plan.ways_out}, [], 0.0
+    for check in plan.checks:
+        began = time.monotonic()
+        if check.object not in answered and (found := _blocker(connection, check)):
+            blockers.append(found)
+        seconds += 0.0 if check.later else time.monotonic() - began
     losses = tuple(replace(loss, rows=_lost_rows(connection, loss)) for loss in plan.losses)
-    counted = replace(plan, blockers=blockers, losses=losses)
+    counted = replace(plan, blockers=tuple(blockers), losses=losses)
     return replace(counted, locks=tuple(_sized(connection, counted, lock) for lock in plan.locks)), seconds
+
+
+def before_switch(connection: psycopg.Connection[Any], plan: Plan) -> tuple[Blocker, ...]:
+    """Blockers among what is not asked under the locks, once more after the steps before the switch, which may take long."""
+    return tuple(b for check in plan.checks if check.later and not plan.ways_out and (b := _blocker(connection, check)))
 
 
 def recheck(connection: psycopg.Connection[Any], plan: Plan) -> tuple[Blocker, ...]:
     """Blockers again, inside the caller's transaction and under its locks and timeouts; errors are the caller's."""
     found, answered = [], {out.object for out in plan.ways_out}
     for check in plan.checks:
+        if check.later and not plan.ways_out:  # what a person decided shows before anything is committed
+            continue
         if check.object in answered and check.still is not None:
             if not check.still:
                 continue

@@ -12,8 +12,8 @@ import psycopg
 from unmigrate.catalog.read import read_catalog, show_parked
 from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, RefusedError, UnmigrateError
 from unmigrate.execute import finish
-from unmigrate.execute.blocking import Watch
-from unmigrate.execute.inspect import inspect, measure
+from unmigrate.execute.blocking import Watch, backend, wait_for_snapshots
+from unmigrate.execute.inspect import before_switch, inspect, measure
 from unmigrate.execute.privileges import require_privileges
 from unmigrate.execute.refuse import (
     refuse_armed,
@@ -180,9 +180,12 @@ def _roll_back(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, p
                 vault.make_guard(connection, plan.guard)
         asked.on_step("vault made")
         _prepare(asked, connection, plan, operation)
-        asked.on_progress("switching")
         with _asking():
-            pid = _pid(connection)
+            if labels:
+                refuse_blocked(before_switch(connection, plan))
+            wait_for_snapshots(connection, [lock.table for lock in plan.locks if lock.work == "rewrite"], asked.on_progress)
+            pid = backend(connection)
+        asked.on_progress("switching")
         with closing(Watch(asked.connect, pid)) as watch:
             done = switch(
                 Run(connection, plan, operation, asked.limits, rows, watch, asked.on_step, asked.on_progress, labels, asked.record)
@@ -194,13 +197,6 @@ def _roll_back(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, p
         raise
     asked.on_step("committed")
     return _end(asked, connection, operation, plan, done)
-
-
-def _pid(connection: psycopg.Connection[Any]) -> int:
-    """The server's own process: behind a pooler, what the connection was told is another."""
-    row = connection.execute("select pg_backend_pid()").fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def _check(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, prepared: frozenset[str]) -> int:
@@ -233,9 +229,14 @@ def _prepare(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, ope
         vault.open_operation(connection, operation, plan.kind, plan.to_json(), state="preparing", consent=asked.limits.accept_loss)
         vault.journal(connection, operation, steps, done=False)
     asked.on_step("preparation journalled")
-    finish.run_phase(
-        connection, operation, "prepare", lock_timeout_ms=asked.limits.lock_timeout_ms, on_progress=asked.on_progress, on_step=asked.on_step
-    )
+    _run_phase(asked, connection, operation, "prepare")
+
+
+def _run_phase(asked: _Asked, connection: psycopg.Connection[Any], operation: str, phase: str) -> tuple[str, ...]:
+    return finish.run_phase(
+        connection, operation, phase, asked.connect, lock_timeout_ms=asked.limits.lock_timeout_ms, on_progress=asked.on_progress,
+        on_step=asked.on_step,
+    )  # fmt: skip
 
 
 def _abandon(asked: _Asked, connection: psycopg.Connection[Any], operation: str, plan: Plan, labels: frozenset[str]) -> None:
@@ -255,9 +256,7 @@ def _abandon(asked: _Asked, connection: psycopg.Connection[Any], operation: str,
 
 
 def _end(asked: _Asked, connection: psycopg.Connection[Any], operation: str, plan: Plan, done: Switched) -> Outcome:
-    finished = finish.run_phase(
-        connection, operation, "finish", lock_timeout_ms=asked.limits.lock_timeout_ms, on_progress=asked.on_progress, on_step=asked.on_step
-    )
+    finished = _run_phase(asked, connection, operation, "finish")
     finish.close(connection, operation, plan)
     asked.on_step("closed")
     return Outcome(

@@ -62,7 +62,7 @@ def _mirror(image: Image, wanted: Catalog, now: Catalog) -> Image | None:
         image, number=image.number + _OFFSET, table=table.name, table_after=table.name,
         columns=tuple(_column(image, column, wanted) for column in image.columns),
         foreign=tuple(k for k in keys if k.child == table.name), referring=tuple(k for k in keys if k.parent == table.name),
-        triggers=tuple((o.facts["label"], o.facts["enabled"]) for o in there),
+        triggers=tuple((o.facts["label"], o.facts["enabled"]) for o in there), passing=(),
     )  # fmt: skip
 
 

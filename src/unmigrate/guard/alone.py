@@ -23,6 +23,7 @@ def column_alone(column: Object, aside: str) -> str:
     table = f"{literal(column.facts['table'])}::regclass"
     # A trigger or policy of the table itself that speaks of the column, a generated column that reads it, a check: DROP would take them.
     kinds = _KINDS.format(table=table, own="true OR", other="f.adnum <> d.refobjsubid", check="k.contype = 'c'")
+    kinds += "\n    OR d.classid = 'pg_publication_rel'::regclass"  # its list of columns
     where = (
         f"d.refclassid = 'pg_class'::regclass AND d.refobjid = {table} "
         f"AND d.refobjsubid = (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = {table} AND a.attname = {_bare(aside)})"

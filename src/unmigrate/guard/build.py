@@ -32,7 +32,7 @@ from unmigrate.inverse.model import Loss
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.park import vault
 from unmigrate.plan.model import Check, Lock, Plan, Step, Verdict
-from unmigrate.plan.pools import remarks
+from unmigrate.plan.pools import remarks, rewritten
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.beginning import replayed
 from unmigrate.prove.history import History, SchemaProof
@@ -243,13 +243,13 @@ class _Attempt:
             migrations=(name,), checksums={name: self._migration.checksum}, schema=self._work.schema,
             server_major=self._work.pool.server.version // 10000,
             steps=(
-                *(Step("prepare", name, sql, what) for what, sql in way.prepare),
+                *(_prepared(name, what, sql) for what, sql in way.prepare),
                 *(Step("switch", name, sql, "") for sql in way.statements),
                 *(Step("finish", name, sql, what) for what, sql in way.finish),
             ),
             losses=lost, checks=self._checks(way, kind) if kind != "deploy" else (), locks=locks, verdicts=(verdict,),
             before=before, after=after, kind=kind, guard=self.id, 
-            notes=remarks(way.before, way.after, ()) if kind != "deploy" else (),
+            notes=(*(remarks(way.before, way.after, ()) if kind != "deploy" else ()), *rewritten(locks)),
             writes=tuple(sorted(names[k] for k in self._program.writes if k in names)) if kind == "deploy" else None, kept=way.kept,
         )  # fmt: skip
 
@@ -266,7 +266,8 @@ class _Attempt:
             about = check.object
             if about in filled | converted | referring or any(about.startswith(f"{table}.") for table in imaged):
                 continue
-            found.append(replace(check, object=_own(about), reason=_own(check.reason), ways_out=tuple(map(_own, check.ways_out))))
+            told = replace(check, object=_own(about), reason=_own(check.reason), ways_out=tuple(map(_own, check.ways_out)))
+            found.append(replace(told, later=_asked_later(told, way)))
         newer = self._newer(way.before) if kind == "redo" else (*self._astray(), *self._valueless(way.statements))
         return (*found, *(_stale_rows(self._migration.name, f) for f in way.unknown), *newer)
 
@@ -309,6 +310,17 @@ class _Attempt:
             if o.kind in ("table", "column") and now is not None and now.name != o.name and is_parked(now):
                 found.append(f"{o.kind} {o.name}, parked as {now.name}")
         return (*found, *(f"rows of {i.table}, as {i.name}" for s in self._program.segments for i in s.images))
+
+
+def _prepared(migration: str, what: str, sql: str) -> Step:
+    online = script.concurrently(sql)
+    return Step("prepare", migration, online or sql, what, transactional=not online)
+
+
+def _asked_later(check: Check, way: Way) -> bool:
+    """Whether a step after the switch validates what is asked for."""
+    null = bool(check.columns) and check.where == f"{check.columns[0]} IS NULL"
+    return (f"column {check.object}" if null else f"constraint {check.object}") in {what for what, _ in way.finish}
 
 
 def _own(text: str) -> str:

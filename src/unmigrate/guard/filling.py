@@ -64,10 +64,6 @@ class Filling:
         return ident(f"{LAST}{self.schema}_sync_{self.number}")
 
     @property
-    def check(self) -> str:
-        return f"_{self.schema}_present_{self.number}"
-
-    @property
     def refused(self) -> str:
         return f"{self.schema}.refused_{self.number}"
 
@@ -192,34 +188,6 @@ def first(filling: Filling) -> list[str]:
         return []
     dropped = [f"DROP TRIGGER {filling.trigger} ON {filling.table}", f"DROP FUNCTION {filling.function}()"]
     return [_none_refused(filling), *dropped]
-
-
-_SET_NOT_NULL = re.compile(r"^ALTER TABLE (.+) ALTER COLUMN (.+) SET NOT NULL$")
-_NEEDS_NOT_NULL = re.compile(r"REPLICA IDENTITY USING INDEX|ADD GENERATED|PRIMARY KEY")
-
-
-def returning(statements: list[str]) -> set[tuple[str, str]]:
-    """(table, column) that become NOT NULL in these statements."""
-    return {(m[1], m[2]) for sql in statements if (m := _SET_NOT_NULL.match(sql))}
-
-
-def deferred(fillings: Iterable[Filling], statements: Iterable[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The statements, with NOT NULL as a CHECK that need not read the table; and (object, SQL) of the steps after the switch that make
-    it what it was.
-    """
-    listed, after = list(statements), []
-    named = {f.wanted: f for f in fillings if f.notnull and f.value}
-    for number, sql in enumerate(listed):
-        match = _SET_NOT_NULL.match(sql)
-        f = named.get(f"{match[1]}.{match[2]}") if match else None
-        if match is None or f is None or any(_NEEDS_NOT_NULL.search(s) and match[1] in s for s in listed[number:]):
-            continue
-        table, label = match[1], match[2]
-        listed[number] = f"ALTER TABLE {table} ADD CONSTRAINT {f.check} CHECK ({label} IS NOT NULL) NOT VALID"
-        after.append((f"constraint {table}.{f.check}", f"ALTER TABLE {table} VALIDATE CONSTRAINT {f.check}"))
-        dropped = f"ALTER TABLE {table} DROP CONSTRAINT {f.check}"
-        after.append((f"column {table}.{label}", f"ALTER TABLE {table} ALTER COLUMN {label} SET NOT NULL; {dropped}"))
-    return listed, after
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class Column:
 
     type_before: its type before; text_before/text_after: kept as text, as its type is not PostgreSQL's own; fixed: no UPDATE may set it;
     number: in its table; retyped: its type is another one afterwards, not only in length or precision;
-    rewritten: its values change with the table's shape, which no trigger sees.
+    rewritten: its values change with the table's shape, which no trigger sees; passing: the migration added it, and dropped it later.
     """
 
     before: str | None
@@ -33,6 +33,7 @@ class Column:
     number: int = 0
     retyped: bool = False
     rewritten: bool = False
+    passing: bool = False
 
     def old(self, alias: str) -> str:
         return f"{alias}.{self.before}::text" if self.text_before else f"{alias}.{self.before}"
@@ -47,6 +48,7 @@ class Image:
 
     table/table_after: its name before and after the statement, None where it is gone; key: positions (from 0) of what identifies a row;
     oid: of the table. uniques: its keys, where ON CONFLICT cannot tell whether they are taken, as one of them is deferrable.
+    passing: of the keys that refer to it, those whose columns or tables the migration added, and its way back takes away.
     """
 
     number: int
@@ -60,6 +62,7 @@ class Image:
     triggers: tuple[tuple[str, str], ...] = ()
     oid: int = 0
     uniques: tuple[tuple[str, ...], ...] = ()
+    passing: tuple[ForeignKey, ...] = ()
 
     @property
     def name(self) -> str:
@@ -215,14 +218,24 @@ def compare(image: Image) -> list[str]:
 
 
 def remove(image: Image) -> list[str]:
-    """Rows that the statement inserted go, where they are as it left them and nobody refers to them."""
+    """Rows that the statement inserted go, where they are as it left them and nobody refers to them who stays.
+
+    What goes itself neither holds them nor falls with them: a redo wants it as it was, and brings them back.
+    """
     if image.table_after is None:
         return []
-    joined = _joined(image)
-    referring = (f"SELECT FROM {fk.child} c WHERE {_pairs('c', fk.columns, 't', fk.referenced)}" for fk in image.referring)
+    joined, passing = _joined(image), image.passing
+    staying = (fk for fk in image.referring if fk not in passing)
+    referring = (f"SELECT FROM {fk.child} c WHERE {_pairs('c', fk.columns, 't', fk.referenced)}" for fk in staying)
     free = "".join(f" AND NOT EXISTS ({rows})" for rows in referring)
-    unchanged = " AND ".join(f"r.f{i}" for i, _ in image.news())
-    return [f"DELETE FROM {image.table} t USING {image.restored} r WHERE r.op = 'I' AND r.there AND {unchanged} AND {joined}{free}"]
+    unchanged = " AND ".join(f"r.f{i}" for i, c in image.news() if not c.passing)
+    sql = f"DELETE FROM {image.table} t USING {image.restored} r WHERE r.op = 'I' AND r.there AND {unchanged} AND {joined}{free}"
+    dropped = [f"ALTER TABLE {fk.child} DROP CONSTRAINT {fk.label}" for fk in passing]
+    return [*dropped, sql, *(f"ALTER TABLE {fk.child} ADD CONSTRAINT {fk.label} {_unvalidated(fk)}" for fk in passing)]
+
+
+def _unvalidated(fk: ForeignKey) -> str:
+    return f"{fk.definition.removesuffix(' NOT VALID')} NOT VALID"
 
 
 def put_back(image: Image) -> list[str]:

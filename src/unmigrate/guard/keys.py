@@ -14,12 +14,14 @@ _FOREIGN = re.compile(rf"FOREIGN KEY \(({_LIST})\) REFERENCES (\S+?|\"[^\"]+\"\.
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """child(columns) references parent(referenced); all as SQL names."""
+    """child(columns) references parent(referenced); all as SQL names. label and definition: of the constraint."""
 
     child: str
     columns: tuple[str, ...]
     parent: str
     referenced: tuple[str, ...]
+    label: str = ""
+    definition: str = ""
 
 
 def names(listed: str) -> tuple[str, ...]:
@@ -54,7 +56,8 @@ def foreign_keys(catalog: Catalog) -> Iterator[ForeignKey]:
     """All foreign keys whose definition can be read."""
     for o in catalog:
         if o.kind == "constraint" and o.facts["contype"] == "f" and (match := _FOREIGN.search(o.facts["definition"])):
-            yield ForeignKey(o.facts["owner"], names(match[1]), o.facts["references"], names(match[3]))
+            columns, referenced = names(match[1]), names(match[3])
+            yield ForeignKey(o.facts["owner"], columns, o.facts["references"], referenced, o.facts["label"], o.facts["definition"])
 
 
 def refusals(catalog: Catalog, column: Object) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from unmigrate.guard.carried import Carried, carried, carry
 from unmigrate.guard.filling import Conversion
 from unmigrate.guard.images import Column, Image
 from unmigrate.guard.keeping import forgets
-from unmigrate.guard.keys import deferrable_keys, foreign_keys, row_key
+from unmigrate.guard.keys import ForeignKey, deferrable_keys, foreign_keys, row_key
 from unmigrate.guard.names import Names
 from unmigrate.guard.parking import let_go, parkable, parked
 from unmigrate.guard.retyping import Using, using
@@ -103,6 +103,7 @@ class Recorder:
         self._pending: list[str] = []
         self._images = 0
         self._copied: dict[Key, Conversion | None] = {}
+        self._inserted: set[Key] = set()
         self.program = Program()
 
     def record(self, statements: Iterable[Statement]) -> Program:
@@ -254,7 +255,11 @@ class Recorder:
                 if o.kind == "table" and (loss.object == o.name or loss.object.startswith(f"{o.name}.")) and o.key in now.objects:
                     found[o.key] = now.objects[o.key]
         tables = {o.key: o for o in self._start if o.kind == "table"}
-        self.program.writes |= found.keys() | {t.key for write in writes(statement.text).tables for t in resolve(write, delta, tables)}
+        targets = [(write.verb, t.key) for write in writes(statement.text).tables for t in resolve(write, delta, tables)]
+        # Whether a row is as it was inserted shows only where later changes of new columns are taken back too.
+        found |= {key: now.objects[key] for _, key in targets if key in self._inserted and key in now.objects}
+        self._inserted |= {key for verb, key in targets if verb == "insert"}
+        self.program.writes |= found.keys() | {key for _, key in targets}
         return sorted(found.values(), key=lambda o: o.key)
 
     def _converted(self, statement: Statement, delta: Delta) -> list[Object]:
@@ -406,7 +411,16 @@ class Recorder:
             tuple(k for k in keys if k.child == table.name), tuple(k for k in keys if k.parent == table.name),
             tuple((name, enabled) for name, enabled in triggers if enabled != "D"), table.key.oid,
             deferrable_keys(table, before, frozenset(position)),
+            tuple(k for k in keys if k.parent == table.name and self._passes(k, before)),
         )  # fmt: skip
+
+    def _passes(self, fk: ForeignKey, catalog: Catalog) -> bool:
+        """Whether the migration added what refers by this key, and the way back takes it away."""
+        child = catalog.named("table", fk.child)
+        if child is None or not self._recordable(child):
+            return False
+        columns = [c for c in catalog.columns(child.key) if c.facts["label"] in fk.columns]
+        return child.key not in self._start.objects or any(c.key not in self._start.objects for c in columns)
 
     def _columns(self, table: Object, before: Catalog, after: Catalog, at: AtStake) -> Iterator[Column]:
         """Those whose values are kept."""

@@ -1,8 +1,10 @@
 """What the text of one statement allows: whether things can be moved out of its way beforehand."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from unmigrate.catalog.parked import plain
 from unmigrate.sql.script import ScriptError, Statement
 
 
@@ -163,6 +165,35 @@ def inlined(expression: str, column: str, instead: str) -> str:
     tree = parse_sql(f"SELECT {expression}")
     Rename()(tree)
     return str(RawStream()(tree)).removeprefix("SELECT ")
+
+
+def index_on(sql: str, name: str, table: dict[str, Any], columns: Mapping[str, str]) -> str | None:
+    """A CREATE INDEX under another name, and over its table as that is called at another time. table: its facts by then; columns: {name:
+    name by then}, of those it has by then; None where the index needs another one.
+    """
+    from pglast import ast, parse_sql
+    from pglast.stream import RawStream
+    from pglast.visitors import Visitor
+
+    (statement,) = parse_sql(sql)
+    node: Any = statement.stmt
+    missing: set[str] = set()
+
+    def then(label: str) -> str:
+        if label not in columns:
+            missing.add(label)
+        return columns.get(label, label)
+
+    class Rename(Visitor):
+        def visit_ColumnRef(self, ancestors: Any, ref: Any) -> Any:
+            return ast.ColumnRef(fields=(ast.String(sval=then(ref.fields[-1].sval)),))
+
+    for element in (*node.indexParams, *(node.indexIncludingParams or ())):
+        if element.name is not None:
+            element.name = then(element.name)
+    Rename()(node)
+    node.idxname, node.relation.schemaname, node.relation.relname = name, plain(table["schema"]), plain(table["label"])
+    return None if missing else str(RawStream()(node))
 
 
 def _node(statement: Statement) -> Any:

@@ -1,7 +1,7 @@
 """The way back of a guarded migration, and the way forward again, found and tried on scratch where the guarded way up stands committed."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,13 +11,14 @@ from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.catalog.parked import is_parked, own_name, plain, without_parked
-from unmigrate.guard import again, filling, images, retaken
+from unmigrate.guard import again, filling, images, online, retaken
 from unmigrate.guard.keys import refusals
 from unmigrate.guard.names import Names
 from unmigrate.guard.observed import Watched
 from unmigrate.guard.parking import let_go, parkable, parked
 from unmigrate.guard.program import Program, Segment
 from unmigrate.guard.retyping import retype
+from unmigrate.inverse.checks import checks
 from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.invert import invert
 from unmigrate.inverse.model import InverseStep
@@ -58,21 +59,38 @@ class Way:
 
 @dataclass(slots=True)
 class _Walk:
-    """Runs statements in the open transaction, parking what they would take away."""
+    """Runs statements in the open transaction, parking what they would take away.
+
+    after: (object, SQL) of steps after it. builds: looks for indexes that could stand before it; built: those that do, by the number of
+    the statement that creates them.
+    """
 
     connection: psycopg.Connection[Any]
     observer: Observer
     names: Names
+    after: list[tuple[str, str]]
+    builds: online.Builds | None = None
+    built: dict[int, online.Built] = field(default_factory=dict)
+    number: int = 0
     done: list[str] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
-    after: list[tuple[str, str]] = field(default_factory=list)
     locks: tuple[Lock, ...] = ()
 
     def run(self, statements: Iterable[str], *, keep: bool = True) -> None:
         for sql in statements:
+            self.number += 1
             self._one(sql, keep)
 
+    def buildable(self) -> dict[int, online.Built]:
+        """Indexes that could stand beforehand and are there at the end; not of tables that are rewritten, all their indexes with them."""
+        rewritten = {lock.table for lock in self.locks if lock.work == "rewrite"}
+        found, end = self.builds.found if self.builds else {}, self.observer.catalog
+        return {n: built for n, built in found.items() if built.key in end.objects and built.table not in rewritten}
+
     def _one(self, sql: str, keep: bool) -> None:
+        if (built := self.built.get(self.number)) is not None:
+            self._execute([built.rename])
+            return
         statement = _parsed(sql)
         if statement and (moved := let_go(statement, self.observer.catalog, self.names)):
             self._execute(moved)
@@ -80,6 +98,8 @@ class _Walk:
         self.connection.execute("SAVEPOINT unmigrate_step")
         self.connection.execute(sql)
         delta = self.observer.refresh()
+        if self.builds is not None:
+            self.builds.see(self.number, sql, delta)
         tables, columns = parkable(statement, delta, _worth) if statement else ([], [])
         if statement is None or not (tables or columns):
             self.done.append(sql)
@@ -116,7 +136,7 @@ def _parsed(sql: str) -> Any:
 def back(connection: psycopg.Connection[Any], observer: Observer, names: Names, program: Program, start: Catalog) -> Way:
     """Go back in a new transaction, which stays open. Raises psycopg.Error where a statement fails."""
     before = observer.catalog
-    undo = [sql for segment in reversed(program.segments) for sql in _undo(segment)]
+    undo = [sql for segment in reversed(program.segments) for sql in _undo(segment, {*before.objects, *start.objects})]
     if any(segment.images for segment in program.segments):
         undo = [*again.remember(names.images), *undo]
     undo += [f"DELETE FROM {c.away}" for c in program.carried]
@@ -131,7 +151,7 @@ def back(connection: psycopg.Connection[Any], observer: Observer, names: Names, 
         verdict,
         reason,
         tuple(walk.destroyed),
-        _prepare(fillings),
+        _prepare(fillings, walk),
         _unknown(fillings),
         tuple(walk.after),
         walk.locks,
@@ -142,7 +162,7 @@ def _fillings(
     connection: psycopg.Connection[Any], program: Program, now: Catalog, wanted: Catalog, names: Names, statements: list[str]
 ) -> list[filling.Filling]:
     """How columns that are parked now, and living in `wanted`, get values for rows written since."""
-    required = filling.returning(statements)
+    required = online.returning(statements)
     known = dict(filling.sources(program.conversions, now))
     imaged = {image.table_after for s in program.segments for image in s.images}
     living = {(o.facts["table"], plain(o.facts["label"])): o for o in wanted if o.kind == "column" and not is_parked(o)}
@@ -177,10 +197,14 @@ def _compared(now: Catalog, parked_: Object, source: filling.Source) -> Object:
     return next(c for c in now.columns(parked_.parent or parked_.key) if c.facts["label"] == source.source)
 
 
-def _undo(segment: Segment) -> list[str]:
-    """Compare, and go back."""
-    compared_ = [sql for image in segment.images for sql in images.compare(image)]
-    return [*compared_, *_around(segment.inverse, images.restore(segment.images) if segment.images else [])]
+def _undo(segment: Segment, lasting: Collection[Key]) -> list[str]:
+    """Compare, and go back. lasting: what is there before or after the migration; what else images hold comes back without its values."""
+    taken = [
+        replace(i, columns=tuple(replace(c, passing=Key("pg_class", i.oid, c.number) not in lasting) for c in i.columns))
+        for i in segment.images
+    ]
+    compared_ = [sql for image in taken for sql in images.compare(image)]
+    return [*compared_, *_around(segment.inverse, images.restore(taken) if taken else [])]
 
 
 def _around(steps: Iterable[InverseStep], rows: list[str]) -> list[str]:
@@ -214,27 +238,52 @@ def _walked(
     connection: psycopg.Connection[Any], observer: Observer, names: Names, program: Program, now: Catalog, wanted: Catalog,
     statements: list[str], *, keep: bool = True,
 ) -> tuple[_Walk, list[filling.Filling]]:  # fmt: skip
-    """Prepare, and walk the statements between what takes the preparations away again."""
+    """Prepare, and walk the statements between what takes the preparations away again; once more where indexes can be prepared."""
     fillings = _fillings(connection, program, now, wanted, names, statements)
-    watched = Watched(connection)
-    for _, sql in _prepare(fillings):
-        connection.execute(sql)
-    observer.refresh()
-    watched.restart()
-    walk = _Walk(connection, observer, names)
-    walk.run((sql for f in fillings for sql in filling.first(f)), keep=keep)
-    statements, walk.after = filling.deferred(fillings, statements)
-    walk.run(statements, keep=keep)
-    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    walk.locks = watched.locks()
+    asked = {check.object for check in checks("", Delta.between(wanted, now))}
+    filled, imaged = {f.wanted for f in fillings if f.value}, {image.oid for segment in program.segments for image in segment.images}
+    statements, after = online.deferred(statements, online.Between(now, wanted, names.images, asked, filled, imaged))
+    walk = _Walk(connection, observer, names, after, online.Builds(now, names.images))
+    connection.execute("SAVEPOINT unmigrate_walk")
+    _go(walk, fillings, statements, keep=keep)
+    if candidates := walk.buildable():
+        connection.execute("ROLLBACK TO SAVEPOINT unmigrate_walk")
+        observer.restore(now)
+        built = {number: one for number, one in candidates.items() if _stands(connection, one.create)}
+        walk = _Walk(connection, observer, names, after, built=built)
+        _go(walk, fillings, statements, keep=keep)
     for _, sql in walk.after:
         connection.execute(sql)
     observer.refresh()
     return walk, fillings
 
 
-def _prepare(fillings: list[filling.Filling]) -> tuple[tuple[str, str], ...]:
-    return tuple(step for f in fillings for step in filling.prepare(f))
+def _stands(connection: psycopg.Connection[Any], create: str) -> bool:
+    """Whether what it needs (an operator class, a function) is there before the switch."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(create)
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _go(walk: _Walk, fillings: list[filling.Filling], statements: Iterable[str], *, keep: bool) -> None:
+    watched = Watched(walk.connection)
+    for _, sql in _prepare(fillings, walk):
+        walk.connection.execute(sql)
+    walk.observer.refresh()
+    watched.restart()
+    walk.run((sql for f in fillings for sql in filling.first(f)), keep=keep)
+    walk.run(statements, keep=keep)
+    walk.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    walk.locks = watched.locks()
+
+
+def _prepare(fillings: list[filling.Filling], walk: _Walk) -> tuple[tuple[str, str], ...]:
+    """Indexes last: what is filled before they stand need not be entered into them row by row."""
+    filled = (step for f in fillings for step in filling.prepare(f))
+    return (*filled, *((f"index {b.name}", b.create) for b in walk.built.values()))
 
 
 def _unknown(fillings: list[filling.Filling]) -> tuple[filling.Filling, ...]:
@@ -260,7 +309,7 @@ def forward(connection: psycopg.Connection[Any], observer: Observer, names: Name
         verdict,
         str(found[0]) if found else "",
         tuple(name for name in walk.destroyed if name not in held),
-        _prepare(fillings),
+        _prepare(fillings, walk),
         _unknown(fillings),
         tuple(walk.after),
         walk.locks,

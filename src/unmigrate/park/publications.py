@@ -39,20 +39,22 @@ def identify(connection: psycopg.Connection[Any], schema: str) -> None:
 _STRANGE = """
 select p.oid::int8, quote_ident(p.pubname), c.oid::int8, format('%%I.%%I', t.schemaname, t.tablename), t.rowfilter,
   r.oid is not null, pg_has_role(p.pubowner, 'USAGE'), c.relreplident = 'f', t.schemaname ~ %(schemas)s,
-  exists (select from unnest(t.attnames) n where n ~ '^_unmigrate_')
+  exists (select from unnest(t.attnames) n where n ~ '^_unmigrate_'), r.prattrs::int2[]
 from pg_publication_tables t join pg_publication p on p.pubname = t.pubname
 join pg_namespace n on n.nspname = t.schemaname join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
 left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid"""
 _SCHEMAS = "^unmigrate_[0-9a-f]{6}_(old|new)$"
-_MEMORY = (
-    """create table if not exists unmigrate.published (publication oid, relation oid, filter text, primary key (publication, relation))"""
-)
+_MEMORY = """
+create table if not exists unmigrate.published (publication oid, relation oid, filter text, primary key (publication, relation));
+alter table unmigrate.published add column if not exists columns int2[]"""
 _RETURNING = """
 select quote_ident(p.pubname), format('%%I.%%I', n.nspname, c.relname), m.filter, m.publication::int8, m.relation::int8,
   exists (select from pg_publication_rel r where r.prpubid = p.oid and r.prrelid = c.oid),
   exists (select from pg_attribute a where a.attrelid = c.oid and a.attname ~ '^_unmigrate_' and not a.attisdropped),
   (select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
-    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attname !~ '^_unmigrate_')
+    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attname !~ '^_unmigrate_'
+      and coalesce(a.attnum = any (m.columns), true)),
+  m.columns is not null
 from unmigrate.published m join pg_publication p on p.oid = m.publication join pg_class c on c.oid = m.relation
 join pg_namespace n on n.oid = c.relnamespace where n.nspname !~ %(schemas)s and pg_has_role(p.pubowner, 'USAGE')"""
 
@@ -66,7 +68,7 @@ def follow(connection: psycopg.Connection[Any], *, must: bool) -> frozenset[str]
         return frozenset()
     changed = set()
     rows = connection.execute(_STRANGE, {"schemas": _SCHEMAS}).fetchall()
-    for publication, name, relation, table, row_filter, listed, owned, full, parked, columns in rows:
+    for publication, name, relation, table, row_filter, listed, owned, full, parked, columns, only in rows:
         if not (parked or columns) or (parked and not listed):
             continue
         if not (listed and owned) or (columns and full and not parked):
@@ -75,20 +77,21 @@ def follow(connection: psycopg.Connection[Any], *, must: bool) -> frozenset[str]
             continue
         connection.execute(_MEMORY)
         connection.execute(
-            "insert into unmigrate.published values (%s, %s, %s) on conflict do nothing", [publication, relation, row_filter]
+            "insert into unmigrate.published (publication, relation, filter, columns) values (%s, %s, %s, %s) on conflict do nothing",
+            [publication, relation, row_filter, only],
         )
         connection.execute(f"ALTER PUBLICATION {name} DROP TABLE {table}")
         changed.add(name)
     there = connection.execute("select to_regclass('unmigrate.published') is not null").fetchone()
     if not there or not there[0]:
         return frozenset(changed)
-    for name, table, row_filter, publication, relation, listed, some, living in connection.execute(
-        _RETURNING, {"schemas": _SCHEMAS}
-    ).fetchall():
+    connection.execute(_MEMORY)
+    returning = connection.execute(_RETURNING, {"schemas": _SCHEMAS}).fetchall()
+    for name, table, row_filter, publication, relation, listed, some, living, only in returning:
         if listed:
             connection.execute(f"ALTER PUBLICATION {name} DROP TABLE {table}")
         where = f" WHERE ({row_filter})" if row_filter else ""
-        connection.execute(f"ALTER PUBLICATION {name} ADD TABLE {table}{f' ({living})' if some else ''}{where}")
+        connection.execute(f"ALTER PUBLICATION {name} ADD TABLE {table}{f' ({living})' if some or only else ''}{where}")
         changed.add(name)
         if not some:
             connection.execute("delete from unmigrate.published where publication = %s and relation = %s", [publication, relation])
@@ -103,4 +106,4 @@ def _unpublishable(name: str, table: str, *, listed: bool, owned: bool) -> Refus
     else:
         reason, remedy = "needs every column (REPLICA IDENTITY FULL)", "give the table a primary key as replica identity"
     message = f"publication {name} publishes {table} and {reason}: its subscribers would stop at the parked column"
-    return RefusedError(message, code="published", remedy=f"{remedy}, or deploy with --plain --accept-loss")
+    return RefusedError(message, code="published", remedy=f'{remedy}, or deploy it unguarded: mode = "off" in [park] of unmigrate.toml')

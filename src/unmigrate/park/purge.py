@@ -26,6 +26,9 @@ _PRESENT = """
 select format('ALTER TABLE %%I.%%I DROP CONSTRAINT %%I', n.nspname, c.relname, k.conname)
 from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
 where k.conname ~ ('^_' || %(schema)s || '_present_') order by 1"""
+_BUILT = r"""
+select format('DROP INDEX %%I.%%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'i' and c.relname ~ ('^_' || %(schema)s || '_built_') order by 1"""
 _PARKED_COLUMNS = """
 select format('%%I.%%I', n.nspname, c.relname), quote_ident(a.attname)
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
@@ -149,9 +152,9 @@ def statements(connection: psycopg.Connection[Any], guard: str) -> Iterator[str]
 
 
 def leftovers(connection: psycopg.Connection[Any], guard: str, *, functions: str = "^sync_") -> Iterator[str]:
-    """What drops the triggers and checks that the steps before a switch put on the application's tables. functions: of the triggers."""
+    """What drops triggers, checks and indexes that steps before a switch put on the application's tables. functions: of the triggers."""
     schema = {"schema": vault.guard_schemas(guard)[0], "function": functions}
-    for query in (_FOLLOWING, _PRESENT):
+    for query in (_FOLLOWING, _PRESENT, _BUILT):
         for (sql,) in connection.execute(query, schema).fetchall():
             yield sql
 

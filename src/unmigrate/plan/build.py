@@ -1,6 +1,5 @@
 """Making a plan: replay on scratch up to the migrations to be undone, prove each, and put their ways back together."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,7 +16,7 @@ from unmigrate.inverse.replay import ReplayError
 from unmigrate.plan.locks import locks
 from unmigrate.plan.model import Lock, Loss, Plan, Step, Verdict
 from unmigrate.plan.options import options
-from unmigrate.plan.pools import remarks
+from unmigrate.plan.pools import remarks, rewritten
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.attempt import attempt, emptying
 from unmigrate.prove.beginning import replayed
@@ -26,9 +25,9 @@ from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.rows import DataProof, RowsHistory
 from unmigrate.prove.statements import Undoes, statement_map
 from unmigrate.prove.workspace import Workspace
+from unmigrate.sql.script import concurrently
 
 Progress = Callable[[str], None]
-_INDEX = re.compile(r"^CREATE (UNIQUE )?INDEX ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def _assemble(
     keys = {key for p in proofs for key in p.delta.keys}
     before, after = _fingerprints(end, start, keys)
     steps = tuple(step for proof, origin in newest_first for step in _steps(proof, origin, request))
-    found = _all_losses(proofs, end)
+    found, locked = _all_losses(proofs, end), _all_locks(proofs)
     return Plan(
         migrations=tuple(p.migration.name for p, _ in newest_first),
         checksums={p.migration.name: p.migration.checksum for p in proofs},
@@ -145,7 +144,7 @@ def _assemble(
         steps=steps,
         losses=found,
         checks=tuple(c for p in proofs for c in checks(p.migration.name, p.delta) if c.columns or c.object not in (request.fill or {})),
-        locks=_all_locks(proofs),
+        locks=locked,
         verdicts=tuple(reversed(verdicts)),
         before=before,
         after=after,
@@ -153,7 +152,7 @@ def _assemble(
         notes=tuple(
             sorted(
                 {note for p in proofs for note in p.notes}
-                | {*work.remarks(m.sql for m in request.migrations), *remarks(end, start, (s.sql for s in steps))}
+                | {*work.remarks(m.sql for m in request.migrations), *remarks(end, start, (s.sql for s in steps)), *rewritten(locked)}
             )
         ),
     )
@@ -173,8 +172,7 @@ def _steps(proof: SchemaProof, origin: Undoes, request: Request) -> list[Step]:
         undone = origin.of(inverse)
         where = f"{inverse.kind} {inverse.name}"
         sql = inverse.sql
-        if request.concurrently and _INDEX.match(sql) and _survives(inverse, proof):
-            concurrent = _INDEX.sub(lambda m: f"CREATE {m[1] or ''}INDEX CONCURRENTLY ", sql)
+        if request.concurrently and (concurrent := concurrently(sql)) and _survives(inverse, proof):
             steps.append(Step("finish", proof.migration.name, concurrent, where, undone, transactional=False))
             continue
         steps.append(Step("switch", proof.migration.name, sql, where, undone))

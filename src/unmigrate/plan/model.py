@@ -155,8 +155,12 @@ class Plan:
             locks=tuple(replace(lock, bytes=None, seconds=None) for lock in self.locks),
         )
         content = asdict(unmeasured)
+        # Plans that were stored before there was one of these keep their ids.
         if not self.kept:
-            del content["kept"]  # plans that were stored before there was one keep their ids
+            del content["kept"]
+        for check in content["checks"]:
+            if not check["later"]:
+                del check["later"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property

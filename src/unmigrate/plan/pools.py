@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from unmigrate.catalog.model import Catalog
+from unmigrate.plan.model import Lock
 
 _TYPES = ("enum", "domain", "composite")
 
@@ -16,3 +17,12 @@ def remarks(now: Catalog, then: Catalog, statements: Iterable[str]) -> tuple[str
         return ()
     told = f"{', '.join(sorted(swapped))} {'is another type' if len(swapped) == 1 else 'are other types'} afterwards"
     return (f"{told}: connections that prepared statements with it fail, and must connect again (restart pools)",)
+
+
+def rewritten(locks: Iterable[Lock]) -> tuple[str, ...]:
+    """Tables that snapshots from before find empty. The sessions that hold one are not all to be seen, so it is always told."""
+    tables = [lock.table for lock in locks if lock.work == "rewrite"]
+    if not tables:
+        return ()
+    told = f"{', '.join(tables)} {'is' if len(tables) == 1 else 'are'} rewritten"
+    return (f"{told}: what a REPEATABLE READ transaction from before reads of it only afterwards is empty",)

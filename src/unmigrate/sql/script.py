@@ -11,6 +11,7 @@ from typing import Any
 BEGIN, COMMIT, ROLLBACK, OTHER = "begin", "commit", "rollback", "other"
 ONE_TRANSACTION = "write it for one transaction, as it runs together with the ledger's correction: leave that out"
 _CONTROL_WORDS = re.compile(r"\b(begin|commit|rollback|start\s+transaction|end|savepoint|abort|prepare\s+transaction)\b", re.IGNORECASE)
+_CREATE_INDEX = re.compile(r"^CREATE (UNIQUE )?INDEX (?!CONCURRENTLY )")
 # TransactionStmtKind of PostgreSQL's parser
 _KINDS = {0: BEGIN, 1: BEGIN, 2: COMMIT, 3: ROLLBACK}
 
@@ -51,6 +52,12 @@ def _statement(sql: str, span: slice, node: Any) -> Statement:
     if name == "TransactionStmt":
         control = OTHER if node.chain else _KINDS.get(int(node.kind), OTHER)
     return Statement(sql[span], span.start, span.stop, name, control)
+
+
+def concurrently(sql: str) -> str:
+    """A CREATE INDEX as one that blocks no writes; "" for any other statement."""
+    made = _CREATE_INDEX.sub(lambda m: f"CREATE {m[1] or ''}INDEX CONCURRENTLY ", sql)
+    return "" if made == sql else made
 
 
 def has_control(sql: str) -> bool:
