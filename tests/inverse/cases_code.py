@@ -100,6 +100,8 @@ ROUTINE = rows(
     "routine",
     ("drop cascade, parsed, used by a table's parts", PARSED + "CREATE INDEX i ON t (g(b)); ALTER TABLE t ADD CHECK (g(b) > 0), ALTER b SET DEFAULT f(),"
      "ADD c int GENERATED ALWAYS AS (g(b)) STORED", "DROP FUNCTION g(int) CASCADE"),
+    ("drop, parsed, and what it reads retyped", T + "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT b FROM t; END",
+     "DO $$ BEGIN DROP FUNCTION f(); ALTER TABLE t ALTER b TYPE bigint; END $$"),
     ("drop, parsed, with a table that uses them", PARSED + "CREATE TABLE u (n int DEFAULT f())", "DO $$ BEGIN DROP TABLE u; DROP FUNCTION f(); DROP FUNCTION g(int); END $$"),
     ("create", "", "CREATE FUNCTION f(int, OUT a int, VARIADIC text[]) LANGUAGE plpgsql STRICT COST 5 SET work_mem = '4MB' AS $x$ BEGIN a := $1; END $x$; COMMENT ON FUNCTION f IS 'x'"),
     ("create overloaded", F, "CREATE FUNCTION f(text) RETURNS text LANGUAGE sql AS 'SELECT $1'; CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$SELECT 'x'$$"),

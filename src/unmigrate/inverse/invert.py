@@ -214,8 +214,9 @@ class _Builder:
         for objects in drops[:3]:
             self._drop(objects)
         self._rename()
-        uses = waiting.uses(created, [wanted for _, wanted, _ in work.alter], self._before)
-        late = waiting.late(created, uses, self._before)
+        altered = [wanted for _, wanted, _ in work.alter]
+        uses = waiting.uses(created, altered, self._before)
+        late = waiting.late(created, altered, uses, self._before)
         soon = [o for o in created if o.key not in late]
         for kinds in (("schema", "extension"), ("enum", "composite", "domain", "other type")):
             self._create(sorted((o for o in soon if o.kind in kinds), key=lambda o: o.key.oid))

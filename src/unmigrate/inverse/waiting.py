@@ -11,7 +11,7 @@ from unmigrate.catalog.model import Catalog, Key, Object
 VIEWS = frozenset({"view", "materialized view"})
 LATE = VIEWS | {"statistics"}
 TYPES = frozenset({"composite", "domain"})
-SOON = TYPES | {"routine"}  # made before tables, unless they use them
+SOON = TYPES | {"routine"}  # made before tables are made or changed, unless they use those
 READERS = VIEWS | {"routine"}
 PARTS = frozenset({"index", "constraint", "sequence"})
 
@@ -23,9 +23,9 @@ def uses(created: Sequence[Object], altered: Sequence[Object], before: Catalog) 
     return {key: used & objects.keys() - {key} for key, o in objects.items() if (used := _uses(o, names, before))}
 
 
-def late(created: Sequence[Object], used: Mapping[Key, set[Key]], before: Catalog) -> set[Key]:
+def late(created: Sequence[Object], altered: Sequence[Object], used: Mapping[Key, set[Key]], before: Catalog) -> set[Key]:
     """What is made, or changed back, late."""
-    tables = {o.key for o in created if o.kind in ("table", "column")}
+    tables = {o.key for o in created if o.kind in ("table", "column")} | {o.key for o in altered}
     found = {o.key for o in created if o.kind in LATE}
     pending = bool(found or tables)
     while pending:
