@@ -22,7 +22,8 @@ from unmigrate.guard.images import Image
 from unmigrate.guard.keeping import forgotten, unknown
 from unmigrate.guard.names import Names
 from unmigrate.guard.observed import Watched
-from unmigrate.guard.program import Program, Recorder
+from unmigrate.guard.program import Program
+from unmigrate.guard.recorder import Recorder
 from unmigrate.guard.rows import rows_shown
 from unmigrate.guard.way_back import Way, back, compared, forward
 from unmigrate.inverse import unseen

@@ -79,3 +79,26 @@ def refusals(catalog: Catalog, column: Object) -> tuple[str, ...]:
             null = " OR ".join("unmigrate_made IS NULL" if b == label else f"NEW.{b} IS NULL" for b in fk.columns)
             found.append(f"NOT ({null}) AND NOT EXISTS (SELECT FROM {fk.parent} x WHERE {same})")
     return tuple(found)
+
+
+def without_leaves(tables: list[Object], catalog: Catalog) -> list[Object]:
+    """Tables without partitions of others among them, whose rows those hold."""
+    parents = {o.name: o.facts["parents"][0] for o in catalog if o.kind == "table" and o.facts["partition_bound"]}
+    names = {t.name for t in tables}
+
+    def held(name: str) -> bool:
+        parent = parents.get(name)
+        return parent is not None and (parent in names or held(parent))
+
+    return [t for t in tables if not held(t.name)]
+
+
+def parents_first(tables: list[Object], catalog: Catalog) -> list[Object]:
+    """Tables in an order in which each comes after those it refers to, as far as there is one."""
+    refers = {(k.child, k.parent) for k in foreign_keys(catalog) if k.child != k.parent}
+    waiting, ordered = list(tables), []
+    while waiting:
+        free = [t for t in waiting if not any((t.name, o.name) in refers for o in waiting if o is not t)] or waiting[:1]
+        ordered += free
+        waiting = [t for t in waiting if t not in free]
+    return ordered
