@@ -184,7 +184,7 @@ def test_the_source_cannot_be_written_and_is_let_go_of(url: str) -> None:
 def test_time_that_is_over_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EnvironmentProblem, match="cannot be looked at"):
         taken(url, Sample(hold=0.0001))
-    monkeypatch.setattr("unmigrate.rehearse.sample.BATCH", 1)  # so that it is over in the middle
+    monkeypatch.setattr("unmigrate.rehearse.sample.READ", 1)  # so that it is over in the middle
     found = taken(url, Sample(rows=20000, hold=0.4))
     assert found.over and any("time to read was over" in t.missed for t in found.tables.values())
     assert found.held < 5

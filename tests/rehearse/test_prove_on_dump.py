@@ -54,7 +54,7 @@ def test_as_on_a_database(tmp_path: Path, dumped: Path, kind: str) -> None:
     assert (one["schema"]["verdict"], one["data"]["verdict"], one["fails"]) == ("exact", "lossless", "")
     assert report["source"] == str(dumped / kind)
     assert report["rows"]['public."Item"'] >= 10
-    assert report["told"] == []
+    assert [text for text in report["told"] if "were not read are NULL" not in text] == [], "references that may be NULL may be cut"
     assert report["masked_columns"] == 9, "six of User, two of Order, one of Item, as of a database"
     assert not [word for word in SECRETS if word in printed.lower()]
 

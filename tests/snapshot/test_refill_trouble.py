@@ -60,7 +60,8 @@ def test_the_command_killed_at_any_time(kit: Kit, project: Path, moment: float) 
     if kit.value("select count(*) from _prisma_migrations where migration_name = '2_bad'"):
         status, printed = run("rollback", "--refill", "last", "--yes", *where)
     else:
-        assert kit.value("select to_regclass('unmigrate_refill.refill') is null or exists (select from unmigrate_refill.refill)")
+        if kit.value("select to_regclass('unmigrate_refill.refill')"):
+            assert kit.value("select count(*) from unmigrate_refill.refill") > 0
         status, printed = run("refill", "2_bad", "--yes", *where)
     assert status == 0, printed
     assert SECRET not in printed
