@@ -7,12 +7,17 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from tests.cli.test_bad_input import run
 from tests.snapshot.amazon import amazon, moto
 from tests.snapshot.archived import backrest
-from tests.snapshot.kit import SECRET
+from tests.snapshot.kit import BAD, INIT, SECRET, Kit
+from tests.support import write_project
+from unmigrate.config.snapshot import PgDump as PgDumpConfig
 from unmigrate.scratch.pool import Pool
+from unmigrate.snapshot.pg_dump import PgDump
 
 __all__ = ["amazon", "backrest", "moto"]
+Do = Callable[..., tuple[int, str]]
 
 
 def url_of(pool: Pool, database: str, user: str | None = None, schema: str = "public") -> str:
@@ -65,3 +70,29 @@ def role(pool: Pool) -> Iterator[Callable[[str], str]]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "dumps"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """On disk, both migrations."""
+    return write_project(tmp_path / "app", [("1_init", INIT), ("2_bad", BAD)])
+
+
+@pytest.fixture
+def kit(fresh_url: str, project: Path) -> Kit:
+    """A database at the first migration, whose snapshots are made by pg_dump."""
+    made = Kit(PgDump(PgDumpConfig(), fresh_url, project), fresh_url)
+    made.begin()
+    return made
+
+
+@pytest.fixture
+def do(kit: Kit, project: Path) -> Do:
+    """The command, on that project and database."""
+
+    def doing(*words: str) -> tuple[int, str]:
+        status, printed = run(*words, "--project", project, "--url", kit.url)
+        assert SECRET not in printed
+        return status, printed
+
+    return doing

@@ -9,24 +9,9 @@ from typing import Any
 import pytest
 
 from tests.cli.test_bad_input import run
-from tests.snapshot.kit import BAD, INIT, SECRET, Kit
-from tests.support import write_project
-from unmigrate.config.snapshot import PgDump as PgDumpConfig
+from tests.snapshot.kit import SECRET, Kit
 from unmigrate.prisma.url import parse_url
 from unmigrate.snapshot import choice
-from unmigrate.snapshot.pg_dump import PgDump
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return write_project(tmp_path / "app", [("1_init", INIT), ("2_bad", BAD)])
-
-
-@pytest.fixture
-def kit(fresh_url: str, project: Path) -> Kit:
-    made = Kit(PgDump(PgDumpConfig(), fresh_url, project), fresh_url)
-    made.begin()
-    return made
 
 
 @pytest.fixture

@@ -1,42 +1,16 @@
 """`unmigrate refill` and `rollback --refill` as people type them."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.cli.test_bad_input import run
-from tests.snapshot.kit import BAD, INIT, SECRET, Kit
+from tests.snapshot.conftest import Do
+from tests.snapshot.kit import Kit
 from tests.support import deploy, record, write_project
-from unmigrate.config.snapshot import PgDump as PgDumpConfig
 from unmigrate.prisma.url import parse_url
-from unmigrate.snapshot.pg_dump import PgDump
-
-Do = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return write_project(tmp_path / "app", [("1_init", INIT), ("2_bad", BAD)])
-
-
-@pytest.fixture
-def kit(fresh_url: str, project: Path) -> Kit:
-    made = Kit(PgDump(PgDumpConfig(), fresh_url, project), fresh_url)
-    made.begin()
-    return made
-
-
-@pytest.fixture
-def do(kit: Kit, project: Path) -> Do:
-    def doing(*words: str) -> tuple[int, str]:
-        status, printed = run(*words, "--project", project, "--url", kit.url)
-        assert SECRET not in printed
-        return status, printed
-
-    return doing
 
 
 def notes(kit: Kit) -> list[tuple[object, ...]]:
