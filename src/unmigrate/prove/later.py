@@ -28,7 +28,7 @@ from unmigrate.scratch.roles import MadeRoles, makes_roles
 
 WORTH_IT = 100  # migrations; below, starting the process takes longer than it saves
 BEGINNING = 0.6  # of the migrations are proved here: the other process has them to replay
-# A fork has everything imported, which takes as long as a hundred migrations; elsewhere libraries do not survive one.
+# A fork has everything imported already; elsewhere libraries do not survive one.
 START = "fork" if sys.platform == "linux" else "spawn"
 
 

@@ -34,7 +34,7 @@ def look_again(connection: psycopg.Connection[Any]) -> None:
     known = _prepared.get(connection)
     if not known or not known.names:
         return
-    try:  # a look into pg_prepared_statements takes fifty times as long
+    try:  # pg_prepared_statements would write out the text of every one
         psycopg.Cursor(connection).execute(f"EXECUTE {known.names.get(WITHOUT_ARGUMENTS, NAME)}")
     except LOST:
         known.names.clear()
