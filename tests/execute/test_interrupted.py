@@ -156,7 +156,7 @@ def test_max_lock_is_kept_while_locks_are_held(live: Live, plan: Plan, rollback:
 
 
 def test_a_step_longer_than_a_counts_timeout_goes_through(live: Live, plan: Plan, rollback: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unmigrate.execute.inspect.COUNT_TIMEOUT", "1s")
+    monkeypatch.setattr("unmigrate.execute.asking.COUNT_TIMEOUT", "1s")
     live.run(f"alter database {live.name} set statement_timeout = '1s'")
     slow = replace(plan, steps=(*plan.steps, Step("switch", "2_change", _idle(1.5), "nothing")))
     rollback(live, slow)

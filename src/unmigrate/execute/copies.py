@@ -23,6 +23,13 @@ def find(catalog: Catalog, loss: Loss) -> Object | None:
     return names.get(("table", loss.object)) or names.get(("column", loss.object))
 
 
+def split_column(name: str) -> tuple[str, str]:
+    """schema.table.column as (schema.table, column), quoting respected."""
+    match = re.match(r'^(.*)\.("(?:[^"]|"")+"|[^."]+)$', name)
+    assert match is not None
+    return match[1], match[2]
+
+
 def takes_away(plan: Plan, loss: Loss, kind: str) -> bool:
     """Whether the way back itself takes something: what a migration destroyed is gone already, and rows it wrote to stay.
 

@@ -8,7 +8,7 @@ import psycopg
 from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.model import Catalog
 from unmigrate.errors import RefusedError
-from unmigrate.execute.inspect import UNKNOWN
+from unmigrate.execute.asking import UNKNOWN
 from unmigrate.park.armed import armed
 from unmigrate.plan.model import Blocker, Loss, Plan
 from unmigrate.prisma.ledger import read_ledger, states

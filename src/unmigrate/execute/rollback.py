@@ -9,10 +9,12 @@ from uuid import uuid4
 
 import psycopg
 
-from unmigrate.catalog.read import read_catalog, show_parked
+from unmigrate.catalog.observer import Observer
+from unmigrate.catalog.read import show_parked
 from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, RefusedError, UnmigrateError
 from unmigrate.execute import finish
 from unmigrate.execute.blocking import Watch, backend, wait_for_snapshots
+from unmigrate.execute.duration import looking
 from unmigrate.execute.inspect import before_switch, inspect, measure
 from unmigrate.execute.privileges import require_privileges
 from unmigrate.execute.refuse import (
@@ -172,7 +174,7 @@ def _roll_back(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, p
     labels = frozenset(s.object for s in plan.steps if s.phase == "prepare")
     try:
         with _asking():
-            rows = _check(asked, connection, plan, labels if prepared else frozenset())
+            rows, observer = _check(asked, connection, plan, labels if prepared else frozenset())
             if asked.dry_run:
                 return Outcome(plan.id, "", plan.migrations, dry_run=True)
             vault.create(connection)
@@ -187,9 +189,8 @@ def _roll_back(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, p
             pid = backend(connection)
         asked.on_progress("switching")
         with closing(Watch(asked.connect, pid)) as watch:
-            done = switch(
-                Run(connection, plan, operation, asked.limits, rows, watch, asked.on_step, asked.on_progress, labels, asked.record)
-            )
+            limits, on_step, on_progress = asked.limits, asked.on_step, asked.on_progress
+            done = switch(Run(connection, plan, operation, limits, rows, observer, watch, on_step, on_progress, labels, asked.record))
     except ConnectionLost as lost:
         return _look_up(asked, operation, plan, lost)
     except RefusedError:
@@ -199,8 +200,8 @@ def _roll_back(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, p
     return _end(asked, connection, operation, plan, done)
 
 
-def _check(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, prepared: frozenset[str]) -> int:
-    """Everything that can be asked beforehand; reads only. Returns how many ledger rows are to go."""
+def _check(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, prepared: frozenset[str]) -> tuple[int, Observer]:
+    """Everything that can be asked beforehand; reads only. Returns how many ledger rows are to go, and what follows the catalog."""
     refuse_unfit(connection, plan)
     vault.version(connection)
     rows = refuse_moved_on(connection, plan) if plan.kind == "rollback" else refuse_not_pending(connection, plan)
@@ -208,17 +209,18 @@ def _check(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, prepa
     require_privileges(connection, plan)
     asked.on_step("privileges asked")
     began = time.monotonic()
-    refuse_drift(plan, read_catalog(connection), prepared)
+    observer = Observer(connection)
     reading = time.monotonic() - began
+    refuse_drift(plan, observer.catalog, prepared)
     asked.on_step("drift checked")
     current, counting = measure(connection, plan)
     asked.on_step("rows counted")
     refuse_blocked(current.blockers)
     if not asked.limits.accept_loss:
         refuse_loss([loss for loss in current.losses if loss.object not in asked.limits.returning])
-    refuse_long_locks(current, asked.limits.max_lock_seconds, counting + 2 * reading)
+    refuse_long_locks(current, asked.limits.max_lock_seconds, counting + looking(connection, observer, plan, reading))
     asked.on_step("checked")
-    return rows
+    return rows, observer
 
 
 def _prepare(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, operation: str) -> None:

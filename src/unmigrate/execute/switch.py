@@ -58,6 +58,7 @@ class Limits:
 class Run:
     """One plan on its way. ledger_rows: as counted under Prisma's lock; prepared: labels of what prepare steps made or changed.
 
+    observer: follows the catalog since everything was checked.
     record: called inside the transaction, with what is to be kept in the vault along with it.
     """
 
@@ -66,6 +67,7 @@ class Run:
     operation: str
     limits: Limits
     ledger_rows: int
+    observer: Observer
     watch: Watch
     on_step: Hook
     on_progress: Hook
@@ -124,15 +126,13 @@ class _Deadline:
 def switch(run: Run) -> Switched:
     """Try until the locks are had. Raises FailedError (rolled back), RefusedError (found under the locks), ConnectionLost."""
     result, extra, disturbed = Switched(), tuple[Loss, ...](), 0
-    observer: Observer | None = None
     began = time.monotonic()
     while result.tries < run.limits.tries:
         result.tries += 1
         result.copies.clear()
         try:
-            observer = observer or Observer(run.connection)
             with run.watch.looking():
-                _once(run, observer, result, extra, began)
+                _once(run, result, extra, began)
             return result
         except BUSY:
             if result.tries % 10 == 1:
@@ -152,7 +152,8 @@ def switch(run: Run) -> Switched:
     raise FailedError(message, code="locks", remedy="end these sessions, or raise --lock-timeout, and run it again")
 
 
-def _once(run: Run, observer: Observer, result: Switched, extra: tuple[Loss, ...], began: float) -> None:
+def _once(run: Run, result: Switched, extra: tuple[Loss, ...], began: float) -> None:
+    observer = run.observer
     with run.connection.transaction():
         run.connection.execute(_OPENING)
         if run.plan.kind != "deploy":
@@ -165,7 +166,7 @@ def _once(run: Run, observer: Observer, result: Switched, extra: tuple[Loss, ...
         result.waited = locked - began
         deadline = _Deadline(run.connection, run.limits.max_lock_seconds)
         try:
-            _inside(run, observer, result, extra, deadline)
+            _inside(run, result, extra, deadline)
         except psycopg.errors.QueryCanceled as error:
             raise (_too_long(deadline.seconds) if deadline.over else _failed(error)) from error
         run.on_step("before commit")
@@ -192,8 +193,8 @@ def _left(end: float) -> int:
     return max(1, int((end - time.monotonic()) * 1000))
 
 
-def _inside(run: Run, observer: Observer, result: Switched, extra: tuple[Loss, ...], deadline: _Deadline) -> None:
-    connection, plan = run.connection, run.plan
+def _inside(run: Run, result: Switched, extra: tuple[Loss, ...], deadline: _Deadline) -> None:
+    connection, plan, observer = run.connection, run.plan, run.observer
     deadline.keep()
     before = observer.join()
     refuse_drift(plan, before, run.prepared)
