@@ -1,9 +1,10 @@
 """A column and a table dropped by a plainly deployed migration: rolled back and refilled, against a full pg_restore, side by side.
 
-    python bench/recovery.py [--gb 0.3] [--write-for 10] [--dir FOLDER]
+    python bench/recovery.py [--gb 0.3] [--share 1.0] [--write-for 10] [--dir FOLDER]
 
 Builds a database of that size on a server of its own with PostgreSQL's durability (fsync on), dumps it, deploys the bad migration and lets
-a writer write. Then, in one run: (A) rollback and refill from the dump while the writer goes on; (B) pg_restore into a new database with
+a writer write. The migration destroys something of every row of a table that is `share` of the database; the rest is a table like it, which
+it does not touch. Then, in one run: (A) rollback and refill from the dump while the writer goes on; (B) pg_restore into a new database with
 the writer stopped, as what it would write would be lost too; (C) carry-over after B. Prints time, how long the writer could not write, and
 rows lost, counted. Needs about seven times the size on disk.
 """
@@ -41,6 +42,8 @@ from unmigrate.snapshot.refill import Asked, refill
 
 INIT = """CREATE TABLE big (id bigserial PRIMARY KEY, name text, note text, amount numeric(12,2), version int NOT NULL DEFAULT 0);
 CREATE INDEX big_name ON big (name); CREATE TABLE small (id serial PRIMARY KEY, big bigint REFERENCES big, body text);"""
+OTHER = "CREATE TABLE other (LIKE big INCLUDING ALL);"
+ROWS = "INSERT INTO {0} (name, note, amount) SELECT 'n' || g, repeat(md5(g::text), 6), g / 7.0 FROM generate_series(1, {1}) g"
 BAD = "ALTER TABLE big DROP COLUMN note; DROP TABLE small;"
 ROW_BYTES = 420  # with its index entries, as measured
 SETTINGS = {
@@ -97,18 +100,18 @@ def server(folder: Path) -> Iterator[str]:
 
 def make_plan() -> Plan:
     with open_server("embedded", environ=os.environ) as scratch, Pool(scratch) as pool:
-        scripts = [Migration(n, Path(n), sql, n, None) for n, sql in (("1_init", INIT), ("2_bad", BAD))]
+        scripts = [Migration(n, Path(n), sql, n, None) for n, sql in (("1_init", INIT + OTHER), ("2_bad", BAD))]
         return build(Workspace(pool), Request(scripts, 1, rows=False), lambda _: None)
 
 
-def fill(url: str, gb: float) -> int:
-    rows = int(gb * 1e9 / ROW_BYTES)
+def fill(url: str, gb: float, share: float) -> int:
+    """Rows of the table that will be damaged."""
+    rows, others = int(gb * share * 1e9 / ROW_BYTES), int(gb * (1 - share) * 1e9 / ROW_BYTES)
     with closing(connect(parse_url(url))) as connection:
-        connection.execute(LEDGER + ";" + INIT)
+        connection.execute(LEDGER + ";" + INIT + OTHER)
         _applied(connection, "1_init")
-        connection.execute(
-            f"INSERT INTO big (name, note, amount) SELECT 'n' || g, repeat(md5(g::text), 6), g / 7.0 FROM generate_series(1, {rows}) g"
-        )
+        connection.execute(ROWS.format("big", rows))
+        connection.execute(ROWS.format("other", others))
         connection.execute(f"INSERT INTO small (big, body) SELECT g, md5(g::text) FROM generate_series(1, {max(1, rows // 20)}) g")
         connection.execute("VACUUM ANALYZE")
     return rows
@@ -129,7 +132,7 @@ def refilled(url: str, provider: PgDump, snapshot: str, plan: Plan, writer: Writ
     """A, while the writer goes on. It never writes the lost column, so rows that it touches meanwhile may be filled."""
     open_ = lambda: connect(parse_url(url))  # noqa: E731
     began = time.monotonic()
-    restored = provider.restore(At(snapshot), "beside", lambda _: None)
+    restored = provider.restore(At(snapshot, tables=lost.tables(lost.destroyed(plan.losses))), "beside", lambda _: None)
     there = time.monotonic()
     writer.waits.clear()
     back = execute(open_, plan, accept_loss=True, max_lock_seconds=60, tries=500)
@@ -159,16 +162,16 @@ def carried(url: str, old: str) -> tuple[float, int]:
     return time.monotonic() - began, sum(p.filled for p in report.parts)
 
 
-def run(gb: float, write_for: float, folder: Path) -> None:
+def run(gb: float, share: float, write_for: float, folder: Path) -> None:
     plan = make_plan()
     with server(folder) as url:
-        rows = fill(url, gb)
+        rows = fill(url, gb, share)
         size = value(url, "SELECT pg_database_size(current_database())")
         provider = PgDump(Config(directory=str(folder / "dumps")), url, folder)
         began = time.monotonic()
         snapshot = provider.create("bench", lambda _: None)
         took, dumped = time.monotonic() - began, (snapshot.size or 0) / 1e9
-        print(f"database: {size / 1e9:.2f} GB, {rows:,} rows; pg_dump -j2 beforehand: {took:.1f} s, {dumped:.2f} GB")
+        print(f"database: {size / 1e9:.2f} GB, {rows:,} rows in what is destroyed; pg_dump -j2 beforehand: {took:.1f} s, {dumped:.2f} GB")
         with closing(connect(parse_url(url))) as connection:
             connection.execute(BAD)
             _applied(connection, "2_bad")
@@ -198,19 +201,21 @@ def run(gb: float, write_for: float, folder: Path) -> None:
     print(f"              database afterwards: {bloat / 1e9:.2f} GB")
     print(f"B pg_restore  in all, and nobody writes: {downtime:.2f} s; rows lost: {missing:,} written and {stale:,} edited since")
     print(f"C carry-over  after B: {seconds:.2f} s; {over:,} rows (those written during A too); new rows lost: {kept - again}")
+    print(f"refill takes {a['in all'] / downtime:.2f} times as long as pg_restore, carry-over {seconds / downtime:.2f} times")
     print(f"refill keeps writers out {downtime / max(longest, 0.001):,.0f} times shorter than pg_restore")
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--gb", type=float, default=0.05, help="size of the database")
+    arguments.add_argument("--share", type=float, default=1.0, help="of the database that the damaged table is")
     arguments.add_argument("--write-for", type=float, default=10.0, help="seconds that people write before anybody notices")
     arguments.add_argument("--dir", type=Path, default=None, help="where the server keeps its data; default: the temporary folder")
     a = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="unmigrate-bench-", dir=a.dir))
     folder.chmod(0o755)
     try:
-        run(a.gb, a.write_for, folder)
+        run(a.gb, a.share, a.write_for, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -119,7 +119,7 @@ def _says(live: Any) -> str:
     from unmigrate.snapshot.databases import mark_of
 
     mark = mark_of(live, live.info.dbname) or {}
-    if mark.get("kind") != "restored" or not mark.get("at"):
+    if mark.get("kind") != "restored" or not mark.get("at") or "tables" in mark:
         remedy = "give --snapshot ID, or --baseline URL; or --at-rest, if nobody wrote to it yet"
         raise UsageError("the restored database does not say of which snapshot it is", code="no-baseline", remedy=remedy)
     return str(mark["at"])

@@ -1,5 +1,6 @@
 """unmigrate refill"""
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -45,7 +46,7 @@ def command(migration: str | None, snapshot: str | None, given: str | None, as_j
     snapshots.confirmed(f"Bring back {names} on {source.url.display}?", flags["yes"])
     with (
         render.waiting("refilling") as tell,
-        refilling.opened(source, at, given, undone.migrations, keep=flags["keep_restored"], tell=tell) as other,
+        refilling.opened(source, at, given, undone.migrations, losses, keep=flags["keep_restored"], tell=tell) as other,
     ):
         report = refilling.bring_back(where, source, other, undone, losses, flags, tell)
     said = refilling.notes(source, at.snapshot if at else None, judged)
@@ -84,7 +85,8 @@ def _wanted(source: snapshots.Opened, migration: str | None, flags: dict[str, An
 
 def _would(source: snapshots.Opened, at: Any, given: str | None, losses: Any, as_json: bool) -> int:
     from unmigrate.prisma.url import parse_url
+    from unmigrate.snapshot import lost
 
-    lines = () if given else source.provider.shown_restore(at, "NEW")
+    lines = () if given else source.provider.shown_restore(replace(at, tables=lost.tables(losses)), "NEW")
     wanted = [f"merge {loss.object} by key from {parse_url(given).display if given else at}" for loss in losses]
     return snapshots.tell_commands((*lines, *wanted), as_json)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -62,13 +62,18 @@ def _right_before(source: snapshots.Opened, moments: Any) -> Any:
 
 @contextmanager
 def opened(
-    source: snapshots.Opened, at: Any, given: str | None, migrations: tuple[str, ...], *, keep: bool, tell: Callable[[str], None]
+    source: snapshots.Opened, at: Any, given: str | None, migrations: tuple[str, ...], losses: Any, *, keep: bool,
+    tell: Callable[[str], None],
 ) -> Iterator[Any]:  # fmt: skip
     """The snapshot as a database to read from, looked at: it must be another one than the source, and from before the migrations."""
-    from unmigrate.snapshot import beside
+    from unmigrate.snapshot import beside, lost
     from unmigrate.snapshot.verify import require_before
 
-    context = beside.given(given) if given else beside.restored(source.provider, at, source.url.database, tell, keep=keep)
+    context = (
+        beside.given(given)
+        if given
+        else beside.restored(source.provider, replace(at, tables=lost.tables(losses)), source.url.database, tell, keep=keep)
+    )
     with context as other, source.connect() as live:
         require_before(other.connection, live, migrations, source.url.schema)
         yield other
@@ -199,7 +204,7 @@ def after(at: Where, plans: Any, flags: dict[str, Any]) -> Iterator[After]:
         return
     with (
         render.waiting("restoring the snapshot") as tell,
-        opened(source, point, given, migrations, keep=flags["keep_restored"], tell=tell) as other,
+        opened(source, point, given, migrations, losses, keep=flags["keep_restored"], tell=tell) as other,
     ):
         yield After(returning, lambda: _now(at, source, other, plans[0], losses, flags, point, tell))
 
@@ -222,7 +227,7 @@ def for_run(at: Where, plans: Any, asked: str) -> tuple[dict[str, Any] | None, s
     point = None if given else chosen(source, None if asked == "last" else asked, migrations)
     spec = {
         "at": "" if point is None else key(point), "name": parse_url(given).display if given else f"snapshot {point}",
-        "objects": sorted(x.object for x in losses), "destroyed": sorted(x.object for x in destroyed),
+        "tables": lost.tables(losses), "objects": sorted(x.object for x in losses), "destroyed": sorted(x.object for x in destroyed),
         "texts": texts(at, plans[0], losses), "notes": notes(source, point.snapshot if point else None, migrations),
     }  # fmt: skip
     return spec, given

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -26,8 +26,12 @@ class Beside:
 
 @contextmanager
 def restored(provider: Provider, at: At, database: str, say: Say, *, keep: bool = False) -> Iterator[Beside]:
-    """Restore into a database of our own, which goes afterwards; of what is only partly done it stays for the next try."""
-    tail = hashlib.sha256(str(at).encode()).hexdigest()[:8]
+    """Restore into a database of our own, which goes afterwards; of what is only partly done it stays for the next try.
+
+    keep: it is for people then, with all its rows.
+    """
+    at = replace(at, tables=None) if keep else at
+    tail = hashlib.sha256(str((str(at), at.tables)).encode()).hexdigest()[:8]
     name = f"{database.encode()[:40].decode(errors='ignore')}-refill-{tail}".replace("_", "-")
     say(f"restoring {at} beside the database")
     made = provider.restore(at, name, say)

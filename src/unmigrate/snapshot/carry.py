@@ -15,8 +15,10 @@ from typing import Any
 import psycopg
 
 from unmigrate.catalog.model import Catalog, Object
+from unmigrate.catalog.sqltext import bare
 from unmigrate.guard.keys import ForeignKey, foreign_keys
 from unmigrate.snapshot import lost, merge, merging, staging
+from unmigrate.snapshot.compare import compared
 from unmigrate.snapshot.databases import translated
 from unmigrate.snapshot.job import Asked, Job, Report, Say
 from unmigrate.snapshot.lost import Column, Found, Kind, Part
@@ -26,9 +28,6 @@ from unmigrate.words import amount
 _Row = tuple[Any, ...]
 _NAME = re.compile(r'"(?:[^"]|"")+"|[^.]+')
 FETCH = 2000  # rows asked for by key at a time
-_DELTA = """
-select {keys}, case when b.h is null then 'I' when o.h is null then 'D' else 'U' end
-from pg_temp.carried_o o full join pg_temp.carried_b b using ({keys}) where o.h is distinct from b.h order by {keys}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +135,12 @@ def _written(names: Collection[str], sql: str, old: Catalog) -> set[str]:
 
 
 def _bodies(called: Collection[str], old: Catalog) -> list[str]:
-    return [o.facts["definition"] for o in old.of_kind("routine").values() if _plain(o.facts["label"]) in called]
+    return [o.facts["definition"] for o in old.of_kind("routine").values() if bare(o.facts["label"]) in called]
 
 
 def _label(name: str) -> str:
     """The last part of schema.table, without its quotes."""
-    return _plain(_NAME.findall(name)[-1])
-
-
-def _plain(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+    return bare(_NAME.findall(name)[-1])
 
 
 def _closure(named: set[str], old: Catalog) -> set[str]:
@@ -168,37 +163,10 @@ def _settle(live: psycopg.Connection[Any], sides: Sides) -> None:
 
 
 def _counted(live: psycopg.Connection[Any], sides: Sides, table: Table, say: Say) -> Since:
-    with live.transaction():
-        _compare(live, sides, table, say)
-        rows = dict(live.execute(f"select op, count(*) from ({_delta(table)}) d ({_keys(table)}, op) group by 1").fetchall())
-        _forget(live)
+    name = compared(live, sides.old, sides.base, table.part("rows"), say)
+    rows = dict(live.execute(f"select op, count(*) from {name} group by 1").fetchall())
+    live.execute(f"DROP TABLE {name}")
     return Since(table.name, rows.get("I", 0), rows.get("U", 0), rows.get("D", 0), table.held)
-
-
-def _keys(table: Table) -> str:
-    return ", ".join(f"k{i}" for i, _ in enumerate(table.key, 1))
-
-
-def _delta(table: Table) -> str:
-    return _DELTA.format(keys=_keys(table))
-
-
-def _compare(live: psycopg.Connection[Any], sides: Sides, table: Table, say: Say) -> None:
-    """Keys and hashes of both states, as temporary tables."""
-    say(f"comparing {table.name}")
-    _forget(live)
-    listed_ = ", ".join(f"{k.name}::text" for k in table.key)
-    row = ", ".join(f"{c.name}::text" for c in table.columns)
-    source = f"COPY (SELECT {listed_}, md5(ROW({row})::text) FROM {table.part('rows').source}) TO STDOUT"
-    columns = ", ".join(f"{k} text" for k in _keys(table).split(", "))
-    for letter, connection in (("o", sides.old), ("b", sides.base)):
-        live.execute(f"CREATE TEMP TABLE carried_{letter} ({columns}, h text)")
-        staging.copy(live, connection, source, f"COPY pg_temp.carried_{letter} FROM STDIN", table.name, say)
-        live.execute(f"ANALYZE pg_temp.carried_{letter}")
-
-
-def _forget(live: psycopg.Connection[Any]) -> None:
-    live.execute("DROP TABLE IF EXISTS pg_temp.carried_o, pg_temp.carried_b")
 
 
 def carry_over(
@@ -231,10 +199,8 @@ def carry_over(
 
 def _fill(live: psycopg.Connection[Any], sides: Sides, table: Table, part: Part, name: str, say: Say) -> int:
     """The rows of this kind, whole, from where they are."""
-    _compare(live, sides, table, say)
-    letter = {"rows": "I", "edits": "U", "deletes": "D"}[part.kind]
-    keys = live.execute(f"select {_keys(table)} from ({_delta(table)}) d ({_keys(table)}, op) where op = '{letter}'").fetchall()
-    _forget(live)
+    delta, op = compared(live, sides.old, sides.base, table.part("rows"), say), {"rows": "I", "edits": "U", "deletes": "D"}[part.kind]
+    keys = live.execute(f"select {_keys(table)} from {delta} where op = '{op}' order by {_keys(table)}").fetchall()
     count = 0
     for start in range(0, len(keys), FETCH):
         some = keys[start : start + FETCH]
@@ -243,6 +209,10 @@ def _fill(live: psycopg.Connection[Any], sides: Sides, table: Table, part: Part,
         count += _write(live, part, name, _joined(table, some, new, before, part.kind))
         say(f"copying {table.name}: {amount(count, 'row')}")
     return count
+
+
+def _keys(table: Table) -> str:
+    return ", ".join(f"k{i}" for i, _ in enumerate(table.key, 1))
 
 
 def _joined(table: Table, keys: Sequence[_Row], new: dict[_Row, _Row], before: dict[_Row, _Row], kind: Kind) -> Iterator[_Row]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -121,10 +121,10 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
     new.replace(folder / MANIFEST)
 
 
-def damaged(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Files that are not as they were written."""
+def damaged(folder: Path, manifest: dict[str, Any], wanted: Iterable[str]) -> list[str]:
+    """Which of these files are not as they were written."""
     files: dict[str, list[Any]] = manifest["files"]
-    return [name for name, (digest, size) in sorted(files.items()) if not _as_written(folder / name, digest, size)]
+    return [name for name in sorted(wanted) if not _as_written(folder / name, *files[name])]
 
 
 def _as_written(path: Path, digest: str, size: int) -> bool:

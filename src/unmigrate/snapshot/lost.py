@@ -3,6 +3,7 @@
 Names are those from before the migrations, which the live database has again since the way back, and the snapshot has still.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
@@ -23,6 +24,8 @@ select o.id, o.plan, (select l.xmin::text from unmigrate.ledger_row l, unmigrate
   where l.operation = o.id and age(m.xmin) > age(l.xmin) limit 1)
 from unmigrate.operation o where o.kind = 'rollback' and o.state = 'done' and (%(name)s::text is null or %(name)s = any (o.migrations))
 order by o.started_at desc limit 1"""
+
+_OF_COLUMN = re.compile(r'\.(?:"(?:[^"]|"")+"|[^."]+)$')
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,14 @@ def destroyed(losses: Iterable[Loss]) -> tuple[Loss, ...]:
 def changed(losses: Iterable[Loss]) -> tuple[Loss, ...]:
     """Of a plan's losses those that only a rehearsal tells: what the migration itself did to rows."""
     return tuple(loss for loss in losses if loss.kind == "values")
+
+
+def tables(losses: Iterable[Loss]) -> tuple[str, ...] | None:
+    """Tables whose rows are read to bring these back; None where the migration is rehearsed, which may read any."""
+    found = tuple(losses)
+    if changed(found):
+        return None
+    return tuple(sorted({x.object if x.kind == "table" else _OF_COLUMN.sub("", x.object) for x in found}))
 
 
 def find(losses: Sequence[Loss], live: Catalog, old: Catalog) -> Found:

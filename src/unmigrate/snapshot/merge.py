@@ -197,9 +197,10 @@ def apply(refill: str, part: Part, where: str, xid: str | None, *, touched: bool
         opens = [f"{_edited(i)} AND {_is(i, c, 'b')}" for i, c in numbered(part)]
     else:
         opens = [_open(c, xid, touched=touched) for c in part.columns]
-    sets = ", ".join(
-        f"{c.name} = CASE WHEN {o} THEN b.c{i}::{c.type} ELSE t.{c.name} END" for (i, c), o in zip(numbered(part), opens, strict=True)
-    )
+    new = [f"b.c{i}::{c.type}" for i, c in numbered(part)]
+    if not whole(part, xid, touched=touched):
+        new = [f"CASE WHEN {o} THEN {v} ELSE t.{c.name} END" for o, v, c in zip(opens, new, part.columns, strict=True)]
+    sets = ", ".join(f"{c.name} = {v}" for c, v in zip(part.columns, new, strict=True))
     any_ = " OR ".join(f"({_differs(i, c)} AND {o})" for (i, c), o in zip(numbered(part), opens, strict=True))
     return f"UPDATE {part.source} t SET {sets} FROM {name} b WHERE {where} AND {_joined(part)} AND ({any_})"
 

@@ -6,10 +6,12 @@ The dump is of one exported snapshot, so its time and LSN are known to the state
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import psycopg
@@ -17,8 +19,8 @@ import psycopg
 from unmigrate.catalog.sqltext import ident, literal
 from unmigrate.config.snapshot import PgDump as Config
 from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError
-from unmigrate.prisma.url import connect, parse_url
-from unmigrate.snapshot import databases, dumps, programs, urls
+from unmigrate.prisma.url import DatabaseUrl, connect, parse_url
+from unmigrate.snapshot import databases, dumps, programs, some, urls
 from unmigrate.snapshot.choice import counters
 from unmigrate.snapshot.provider import At, Restored, Say, Snapshot
 
@@ -27,6 +29,25 @@ select clock_timestamp(), case when pg_is_in_recovery() then pg_last_wal_replay_
   pg_export_snapshot(), current_setting('server_version_num')::int, pg_get_userbyid(datdba)::text, pg_encoding_to_char(encoding),
   datcollate::text, datctype::text, {provider}, {locale}
 from pg_database where datname = current_database()"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """What a new database is filled with. tables: see `At`."""
+
+    program: Path
+    folder: Path
+    manifest: dict[str, Any]
+    tables: tuple[str, ...] | None
+    say: Say
+
+    def check(self, read: some.Some | None = None) -> None:
+        """read: what of it is read; None: all. Raises RefusedError."""
+        self.say(f"checking {self.folder}")
+        wanted = [name for name in self.manifest["files"] if read is None or read.reads(name)]
+        if damaged := dumps.damaged(self.folder, self.manifest, wanted):
+            message = f"{self.folder} is damaged: {', '.join(damaged[:3])} is not as it was written"
+            raise RefusedError(message, code="damaged", remedy="choose another snapshot")
 
 
 class PgDump:
@@ -121,33 +142,33 @@ class PgDump:
         folder, manifest = dumps.find(self.directory, self._url.database, at.snapshot or "")
         began, new = time.monotonic(), urls.beside(self._text, to)
         program = programs.find("pg_restore", self._config.bin_dir, manifest["version"] // 10000)
-        mark = {"kind": "restored", "at": at.snapshot, "provider": self.name}
+        mark: dict[str, Any] = {"kind": "restored", "at": at.snapshot, "provider": self.name}
+        mark |= {} if at.tables is None else {"tables": sorted(at.tables)}
         with databases.admin(self._text, own=True) as connection:
-            fresh = databases.prepare(connection, to, mark, same=("kind", "at", "provider"))
+            fresh = databases.prepare(connection, to, mark, same=("kind", "at", "provider", "tables"))
             if fresh:
-                say(f"checking {folder}")
-                if damaged := dumps.damaged(folder, manifest):
-                    message = f"{folder} is damaged: {', '.join(damaged[:3])} is not as it was written"
-                    raise RefusedError(message, code="damaged", remedy="choose another snapshot")
-                say(f"pg_restore into {new.display}")
-                self._fill(connection, program, folder, manifest, to)
+                self._fill(connection, _Filling(program, folder, manifest, at.tables, say), to)
                 databases.finish(connection, to, mark, extra=databases.furnish_sql(to, manifest["settings"], manifest["grants"]))
         text, seconds = urls.moved(self._text, database=to), round(time.monotonic() - began, 2)
-        if fresh:
+        if fresh and at.tables is None:
             with suppress(OSError):  # for the next estimate
                 dumps.write(folder, {**manifest, "restored_in": seconds})
         return Restored(to, text, new.display, fresh, seconds)
 
-    def _fill(self, connection: psycopg.Connection[Any], program: Path, folder: Path, manifest: dict[str, Any], to: str) -> None:
+    def _fill(self, connection: psycopg.Connection[Any], filling: "_Filling", to: str) -> None:
         unfinished = databases.unfinished_name(to)
-        connection.execute(_create_sql(unfinished, manifest, connection.info.server_version))
+        if filling.tables is None:
+            filling.check()
+        connection.execute(_create_sql(unfinished, filling.manifest, connection.info.server_version))
         try:
             target = urls.beside(self._text, unfinished)
-            conninfo, environ = programs.access(target, self._environ)
-            command = self._restore(program, conninfo, folder / dumps.DATA)
-            programs.run(command, environ, what="pg_restore failed", hush=urls.secrets_of(self._text))
-            with psycopg.connect(target.conninfo, autocommit=True) as made:
-                made.execute("ANALYZE")  # the planner knows nothing of what was just loaded
+            filling.say(f"pg_restore into {urls.beside(self._text, to).display}")
+            if filling.tables is not None:
+                self._run_some(filling, target, filling.tables)
+            else:
+                self._run(filling, target)
+                with psycopg.connect(target.conninfo, autocommit=True) as made:
+                    made.execute("ANALYZE")  # the planner knows nothing of what was just loaded
         except psycopg.OperationalError as error:
             databases.drop(connection, unfinished)
             raise FailedError(f"the server ended the restore: {error}", code="restore", remedy="try again") from error
@@ -155,9 +176,34 @@ class PgDump:
             databases.drop(connection, unfinished)
             raise
 
-    def _restore(self, program: Path | str, conninfo: str, folder: Path) -> list[str]:
-        options = ["--format=directory", f"--jobs={self._config.jobs}", "--exit-on-error", "--no-password"]
-        return [str(program), *options, f"--dbname={conninfo}", str(folder)]
+    def _run(self, filling: "_Filling", target: DatabaseUrl, *options: str) -> None:
+        """All of it, or what the options say."""
+        conninfo, environ = programs.access(target, self._environ)
+        command = self._restore(filling.program, conninfo, filling.folder / dumps.DATA, *options)
+        programs.run(command, environ, what="pg_restore failed", hush=urls.secrets_of(self._text))
+
+    def _run_some(self, filling: "_Filling", target: DatabaseUrl, tables: Collection[str]) -> None:
+        """Definitions, and the rows of these tables; all of it where the dump does not tell which rows are theirs."""
+        filling.check(some.Some((), frozenset()))
+        self._run(filling, target, "--section=pre-data")
+        with psycopg.connect(target.conninfo, autocommit=True) as made:
+            names = some.wanted(made, tables)
+        told = [str(filling.program), "--format=directory", str(filling.folder / dumps.DATA)]
+        listed = programs.run([*told, "--list"], self._environ, what="pg_restore failed")
+        script = programs.run([*told, "--schema-only", "--verbose", "--file=-"], self._environ, what="pg_restore failed")
+        chosen = some.entries(listed, script, names)
+        filling.check(chosen)
+        if chosen is None:
+            self._run(filling, target, "--section=data", "--section=post-data")
+            return
+        with NamedTemporaryFile("w", prefix="unmigrate-") as file:
+            file.write(chosen.listed())
+            file.flush()
+            self._run(filling, target, f"--use-list={file.name}")
+
+    def _restore(self, program: Path | str, conninfo: str, folder: Path, *options: str) -> list[str]:
+        always = ["--format=directory", f"--jobs={self._config.jobs}", "--exit-on-error", "--no-password"]
+        return [str(program), *always, *options, f"--dbname={conninfo}", str(folder)]
 
     def discard(self, to: str) -> None:
         databases.discard(self._text, to)
@@ -182,11 +228,18 @@ class PgDump:
         return (
             f"sha256 of every file in {folder}",
             _create_sql(unfinished, manifest, manifest["version"]),
-            programs.shown(self._restore("pg_restore", conninfo, folder / dumps.DATA)),
-            "ANALYZE",
+            *self._shown_fill(conninfo, folder / dumps.DATA, at.tables),
             f"ALTER DATABASE {ident(unfinished)} RENAME TO {ident(to)}",
             *databases.furnish_sql(to, manifest["settings"], manifest["grants"]),
         )
+
+    def _shown_fill(self, conninfo: str, folder: Path, tables: tuple[str, ...] | None) -> tuple[str, ...]:
+        if tables is None:
+            return (programs.shown(self._restore("pg_restore", conninfo, folder)), "ANALYZE")
+        listed = f"  # LIST: rows and unique keys of {', '.join(tables)} and the ledger"
+        parts = ("--section=pre-data", "--use-list=LIST")
+        definitions, rows = (programs.shown(self._restore("pg_restore", conninfo, folder, part)) for part in parts)
+        return (definitions, rows + listed)
 
 
 def _state(connection: psycopg.Connection[Any]) -> tuple[dict[str, Any], str]:

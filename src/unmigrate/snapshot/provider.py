@@ -37,11 +37,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """What to restore to: a snapshot by its id, or, with providers that have `points`, a position of the log or a time."""
+    """What to restore to: a snapshot by its id, or, with providers that have `points`, a position of the log or a time. tables: only the
+    rows of these (SQL names) and of the ledger are read, as a refill does: a provider that can leaves out those of others."""
 
     snapshot: str | None = None
     lsn: str | None = None
     time: datetime | None = None
+    tables: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         return self.snapshot or (f"LSN {self.lsn}" if self.lsn else f"{self.time:%Y-%m-%d %H:%M:%S %Z}")

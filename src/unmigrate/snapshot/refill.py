@@ -11,8 +11,10 @@ from typing import Any
 
 import psycopg
 
+from unmigrate.catalog.sqltext import ident
+from unmigrate.errors import FailedError
 from unmigrate.snapshot import merge, merging, staging
-from unmigrate.snapshot.databases import translated
+from unmigrate.snapshot.databases import mark_of, translated
 from unmigrate.snapshot.job import Asked, Job, Report, Say
 from unmigrate.snapshot.lost import Found, Part, Undone
 from unmigrate.snapshot.rehearse import Rehearsal, rehearse, unfit
@@ -33,6 +35,7 @@ def refill(
     """
     with closing(connect()) as live, translated("while asking for rights"):
         staging.require_privileges(live, source, found.parts)
+    _require_rows(source, found)
     source.execute(merge.SETTINGS)
     with ExitStack() as stack:
         rehearsal, found = _rehearsed(stack, undone, found, asked, up, copy)
@@ -48,6 +51,15 @@ def refill(
 
         job = Job(staging.identity(undone, found), "refill", undone.migrations, found, stage, begin, undone.xid)
         return merging.run(connect, job, asked)
+
+
+def _require_rows(source: psycopg.Connection[Any], found: Found) -> None:
+    """Of what we restored with the rows of some tables only, no other one is taken for empty."""
+    there = (mark_of(source, source.info.dbname) or {}).get("tables")
+    away = [p.table for p in found.parts if there is not None and (p.rehearsed or p.table not in there)]
+    if away:
+        message = f"the restored copy was made without the rows of {', '.join(away)}"
+        raise FailedError(message, code="some-rows", remedy=f"DROP DATABASE {ident(source.info.dbname)}, and run the same command again")
 
 
 def _rehearsed(

@@ -4,7 +4,8 @@ Restored is never over the database that is there. The URL that comes back is a 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -115,20 +116,24 @@ class Copy:
         database = scene.source().database.encode()[:30].decode(errors="ignore")
         self.name = f"{database}-refill-{scene.spec.run}".replace("_", "-")
 
-    def restore(self, at: str, say: Callable[[str], None]) -> str:
+    def restore(self, at: str, tables: Sequence[str] | None, say: Callable[[str], None]) -> str:
         """Its URL."""
-        return self._provider.restore(_at(at), self.name, say).url
+        return self._provider.restore(_some(at, tables), self.name, say).url
 
     def discard(self) -> None:
         self._provider.discard(self.name)
 
-    def shown(self, at: str) -> list[str]:
-        return list(self._provider.shown_restore(_at(at), self.name))
+    def shown(self, at: str, tables: Sequence[str] | None) -> list[str]:
+        return list(self._provider.shown_restore(_some(at, tables), self.name))
 
 
 def key(at: At) -> str:
     """What to restore to, as text."""
     return at.snapshot or (f"{POINT}{at.lsn}" if at.lsn else f"{_TIME}{at.time.isoformat() if at.time else ''}")
+
+
+def _some(at: str, tables: Sequence[str] | None) -> At:
+    return replace(_at(at), tables=None if tables is None else tuple(tables))
 
 
 def _at(text: str) -> At:

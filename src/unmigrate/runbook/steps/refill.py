@@ -38,7 +38,7 @@ def _fetch(scene: Scene, prepared: Json) -> Json:
     """Restored once: called again, providers go on or answer as before."""
     if scene.keep.get(GIVEN) is None and scene.keep.get(_COPY) is None:
         copy = snapshots.Copy(scene)
-        scene.keep.put(_COPY, copy.restore(str(_asked(scene)["at"]), scene.say))
+        scene.keep.put(_COPY, copy.restore(str(_asked(scene)["at"]), _asked(scene).get("tables"), scene.say))
     scene.trace("refill-source: restored")
     display = parse_url(_copy(scene)).display
     with closing(connect(parse_url(_copy(scene)))) as other, closing_connection(scene) as live:
@@ -106,7 +106,7 @@ def _evidence(report: Report, scene: Scene) -> Json:
 def _shown_fetch(scene: Scene) -> list[str]:
     if (given := scene.keep.get(GIVEN)) is not None:
         return [f"read {parse_url(given).display}"]
-    return snapshots.Copy(scene).shown(str(_asked(scene)["at"]))
+    return snapshots.Copy(scene).shown(str(_asked(scene)["at"]), _asked(scene).get("tables"))
 
 
 def _shown(scene: Scene) -> list[str]:
