@@ -166,10 +166,10 @@ def test_sessions_that_come_back_at_once_are_kept_waiting(kit: Kit) -> None:
     )
     app = subprocess.Popen([sys.executable, "-c", code, parse_url(kit.url).conninfo])
     try:
-        time.sleep(1)
+        _writes(kit)
         provider = Template(TemplateConfig(end_sessions=True), kit.url)
         made = provider.create("consent", quiet)
-        time.sleep(0.3)
+        _writes(kit)
     finally:
         app.kill()
         app.wait()
@@ -178,6 +178,14 @@ def test_sessions_that_come_back_at_once_are_kept_waiting(kit: Kit) -> None:
         rows = copy.execute('select count(*) from "User"').fetchone()
     assert rows is not None
     assert 3 < rows[0] < kit.value('select count(*) from "User"'), "it wrote before, and after"
+
+
+def _writes(kit: Kit) -> None:
+    """Wait until a row has come."""
+    there, end = kit.value('select count(*) from "User"'), time.monotonic() + 60
+    while kit.value('select count(*) from "User"') == there:
+        assert time.monotonic() < end, "nothing is written"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("moment", [0.05, 0.12, 0.2, 0.3, 0.5])
