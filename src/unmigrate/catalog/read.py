@@ -5,7 +5,7 @@ is not of pg_catalog comes out qualified.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.sqltext import LOOK_AGAIN, lean
 from unmigrate.sql import prepared
 
+ALL = "true"
 ANY = "{oid} = any ($1)"
 # What text of the catalog depends on, as pg_dump has it: a migration may have left other settings in its session.
 _FORMATS = {
@@ -46,13 +47,14 @@ _BEFORE_15 = {
 }
 OF_ONE_TABLE = "{oid} = any ($1) and a.attnum = any ($2)"
 PAIRS = "(a.attrelid, a.attnum) in (select * from unnest($1, $2))"
+_TYPES = {ALL: "", ANY: "oid[]", OF_ONE_TABLE: "oid[], int2[]", PAIRS: "oid[], int2[]"}
+
+_Reading = tuple[Kind, str, tuple[list[int], ...]]  # a kind, which of its objects, and arrays for $1, $2
 
 
 def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
     """The whole catalog of the connected database. Needs no privilege beyond connecting."""
-    calls = [prepared.Call(_query(kind.name, "true", connection.info.server_version, True)) for kind in KINDS.values()]
-    results = zip(KINDS.values(), prepared.run(connection, calls, around=(ENTER, LEAVE)), strict=True)
-    return Catalog.of(o for kind, rows in results for o in _objects(kind, rows))
+    return Catalog.of(_read(connection, [(kind, ALL, ()) for kind in KINDS.values()], (ENTER, LEAVE)))
 
 
 def show_parked(connection: psycopg.Connection[Any], schemas: Iterable[str]) -> None:
@@ -67,37 +69,35 @@ def read_objects(
 
     columns: (oid of the table, number of the column, or 0 for all of its columns).
     """
-    version = connection.info.server_version
-    calls: list[tuple[Kind, str, tuple[list[int], ...]]] = [(KINDS[name], ANY, ([*numbers],)) for name, numbers in oids.items() if numbers]
+    calls: list[_Reading] = [(KINDS[name], ANY, ([*numbers],)) for name, numbers in oids.items() if numbers]
     whole = {oid for oid, number in columns if not number}
     if whole:
         calls.append((KINDS["column"], ANY, ([*whole],)))
     if single := [pair for pair in columns if pair[0] not in whole]:
         tables, numbers = map(list, zip(*single, strict=True))
         calls.append((KINDS["column"], PAIRS if len({*tables}) > 1 else OF_ONE_TABLE, (tables, numbers)))
-    if not calls:
-        return []
-    # What most objects have not (grants) is left out at first: setting up for it takes longer than reading all the rest.
+    return _read(connection, calls, (ENTER_BY_KEY, LEAVE_BY_KEY))
+
+
+def _read(connection: psycopg.Connection[Any], calls: Sequence[_Reading], around: tuple[prepared.Call, prepared.Call]) -> list[Object]:
+    """What most objects have not (grants) is left out at first: setting up for it takes longer than reading all the rest."""
+    version = connection.info.server_version
     found: list[Object] = []
-    again = []
-    for call, rows in zip(calls, _by_key(connection, [_call(*call, version, rare=False) for call in calls]), strict=True):
-        if any(LOOK_AGAIN in row[6] or LOOK_AGAIN in row[7] for row in rows):
-            again.append(call)
-        else:
-            found += _objects(call[0], rows)
-    if again:
-        for call, rows in zip(again, _by_key(connection, [_call(*call, version, rare=True) for call in again]), strict=True):
-            found += _objects(call[0], rows)
+    again: Sequence[_Reading] = calls
+    for rare in (False, True):
+        now, again = again, []
+        results = prepared.run(connection, [_call(*call, version, rare=rare) for call in now], around=around) if now else []
+        for call, rows in zip(now, results, strict=True):
+            if not rare and any(LOOK_AGAIN in row[6] or LOOK_AGAIN in row[7] for row in rows):
+                again.append(call)
+            else:
+                found += _objects(call[0], rows)
     return found
 
 
 def _call(kind: Kind, where: str, arguments: tuple[list[int], ...], version: int, *, rare: bool) -> prepared.Call:
-    condition, types = where.replace("{oid}", kind.oid), "oid[]" if where == ANY else "oid[], int2[]"
-    return prepared.Call(_query(kind.name, condition, version, rare), types, ", ".join(map(prepared.array, arguments)))
-
-
-def _by_key(connection: psycopg.Connection[Any], calls: list[prepared.Call]) -> list[list[Any]]:
-    return prepared.run(connection, calls, around=(ENTER_BY_KEY, LEAVE_BY_KEY))
+    condition = where.replace("{oid}", kind.oid)
+    return prepared.Call(_query(kind.name, condition, version, rare), _TYPES[where], ", ".join(map(prepared.array, arguments)))
 
 
 @lru_cache(maxsize=256)

@@ -117,10 +117,8 @@ def acl_json(acl: str, kind: str, owner: str) -> str:
     def minus(left: str, right: str) -> str:
         return f"(select jsonb_agg(jsonb_build_array(g, p, o) order by g, p, o) from (({left}) except ({right})) q)"
 
-    return (
-        f"/*rare {acl} is not null*/(case when {acl} is null then null else nullif(jsonb_strip_nulls(jsonb_build_object("
-        f"'added', {minus(mine, default)}, 'removed', {minus(default, mine)})), '{{}}') end)/*end*/"
-    )
+    both = f"'added', {minus(mine, default)}, 'removed', {minus(default, mine)}"
+    return rare(f"{acl} is not null", f"nullif(jsonb_strip_nulls(jsonb_build_object({both})), '{{}}')")
 
 
 def grantees_json(acl: str, owner: str) -> str:
@@ -129,15 +127,22 @@ def grantees_json(acl: str, owner: str) -> str:
         f"case when x.grantee = 0 then '' when x.grantee = {owner} then '{RESERVED_PLACEHOLDER}' else pg_get_userbyid(x.grantee)::text end"
     )
     distinct = f"select x.grantee, min(o) o from aclexplode({acl}) with ordinality x (grantor, grantee, privilege, grantable, o) group by 1"
-    return f"/*rare {acl} is not null*/(select jsonb_agg({name} order by x.o) from ({distinct}) x)/*end*/"
+    return rare(f"{acl} is not null", f"(select jsonb_agg({name} order by x.o) from ({distinct}) x)")
 
 
 _RARE = re.compile(r"/\*rare (.*?)\*/.*?/\*end\*/", re.DOTALL)
+_MARKS = re.compile(r"/\*rare .*?\*/|/\*end\*/")
 LOOK_AGAIN = "unmigrate: look again"
 
 
+def rare(condition: str | None, expression: str) -> str:
+    """The SQL expression where the condition holds, which is rare; else NULL. None: wherever another one of the row's conditions holds."""
+    expression = _MARKS.sub("", expression)
+    return f"/*rare {condition or 'false'}*/{f'(case when {condition} then {expression} end)' if condition else expression}/*end*/"
+
+
 def lean(query: str) -> str:
-    """The query with what is rarely needed, and costs much to set up, replaced by LOOK_AGAIN where it is needed."""
+    """The query with what is `rare`, and costs much to set up, replaced by LOOK_AGAIN where it is needed."""
     return _RARE.sub(lambda match: f"(case when {match[1]} then to_jsonb('{LOOK_AGAIN}'::text) end)", query)
 
 

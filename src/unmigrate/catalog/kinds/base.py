@@ -20,7 +20,7 @@ class Kind:
     """One kind of object: how it is read, created, dropped, altered.
 
     name: PostgreSQL's own word. catalog: where its identity lives. rank: order of creation among kinds.
-    query: SELECT of (oid, sub, name, parent catalog, parent oid, parent sub, facts jsonb, raw jsonb), with the hole {where}.
+    query: SELECT of (oid, sub, name, parent catalog, parent oid, parent sub, facts json, raw json), with the hole {where}.
     oid: the expression of `query` that restricting it by oid filters on.
     create(object, catalog it stood in): statements that make it. drop(object): statements that remove it.
     alter(now, wanted, changed facts): statements that turn one state into the other, or None: replace it (drop, create).

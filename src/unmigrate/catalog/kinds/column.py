@@ -6,33 +6,37 @@ from typing import Any
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, Kind, Statements, not_member, user_schema
 from unmigrate.catalog.kinds.sequence_options import identity_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, grantees_json, grants, literal
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant_sql, grantees_json, grants, literal, rare
 
 SEQUENCE_OID = """case when a.attidentity <> '' then (select i.objid::int8 from pg_depend i where i.classid = 'pg_class'::regclass
       and i.refclassid = 'pg_class'::regclass and i.refobjid = a.attrelid and i.refobjsubid = a.attnum and i.deptype = 'i') end"""
+
+SEQUENCE = f"""(select jsonb_build_object('start', s.seqstart, 'increment', s.seqincrement,
+        'min', s.seqmin, 'max', s.seqmax, 'cache', s.seqcache, 'cycle', s.seqcycle, 'schema', quote_ident(sn.nspname), 'label', quote_ident(sc.relname),
+        'persistence', sc.relpersistence, 'acl', {acl_json("sc.relacl", "s", "sc.relowner")}, 'comment', {comment_json("pg_class", "sc.oid")})
+      from pg_depend i join pg_sequence s on s.seqrelid = i.objid join pg_class sc on sc.oid = i.objid join pg_namespace sn on sn.oid = sc.relnamespace
+      where i.classid = 'pg_class'::regclass and i.refclassid = 'pg_class'::regclass and i.refobjid = a.attrelid
+      and i.refobjsubid = a.attnum and i.deptype = 'i')"""
+
+COLLATION = """(select format('%I.%I', cn.nspname, co.collname) from pg_collation co join pg_namespace cn on cn.oid = co.collnamespace
+      where co.oid = a.attcollation)"""
 
 _LENGTH = re.compile(r"(?<=varying)\(\d+\)")
 _NUMBER = re.compile(r"(smallint|integer|bigint|numeric|real|double precision)(\(|$)")
 
 QUERY = f"""
 select a.attrelid, a.attnum, format('%I.%I.%I', n.nspname, c.relname, a.attname), 'pg_class', a.attrelid, 0,
-  jsonb_build_object('table', format('%I.%I', n.nspname, c.relname), 'label', quote_ident(a.attname),
+  json_build_object('table', format('%I.%I', n.nspname, c.relname), 'label', quote_ident(a.attname),
     'type', format_type(a.atttypid, a.atttypmod), 'notnull', a.attnotnull, 'local', a.attislocal, 'inherited', a.attinhcount > 0,
-    'collation', case when a.attcollation <> t.typcollation then (select format('%I.%I', cn.nspname, co.collname)
-      from pg_collation co join pg_namespace cn on cn.oid = co.collnamespace where co.oid = a.attcollation) end,
+    'collation', {rare("a.attcollation <> t.typcollation", COLLATION)},
     'default', pg_get_expr(x.adbin, x.adrelid), 'identity', a.attidentity, 'generated', a.attgenerated,
-    'sequence', case when a.attidentity <> '' then (select jsonb_build_object('start', s.seqstart, 'increment', s.seqincrement,
-        'min', s.seqmin, 'max', s.seqmax, 'cache', s.seqcache, 'cycle', s.seqcycle, 'schema', quote_ident(sn.nspname), 'label', quote_ident(sc.relname),
-        'persistence', sc.relpersistence, 'acl', {acl_json("sc.relacl", "s", "sc.relowner")}, 'comment', {comment_json("pg_class", "sc.oid")})
-      from pg_depend i join pg_sequence s on s.seqrelid = i.objid join pg_class sc on sc.oid = i.objid join pg_namespace sn on sn.oid = sc.relnamespace
-      where i.classid = 'pg_class'::regclass and i.refclassid = 'pg_class'::regclass and i.refobjid = a.attrelid
-      and i.refobjsubid = a.attnum and i.deptype = 'i') end,
+    'sequence', {rare("a.attidentity <> ''", SEQUENCE)},
     'storage', case when a.attstorage <> t.typstorage then a.attstorage end, 'compression', a.attcompression,
     'statistics', nullif(a.attstattarget, -1), 'options', a.attoptions,
     'acl', {acl_json("a.attacl", "c", "c.relowner")}, 'comment', {comment_json("pg_class", "a.attrelid", "a.attnum")},
     'not_null_name', {{not_null_name}}, 'not_null_more', {{not_null_more}}),
-  jsonb_build_object('grantees', {grantees_json("a.attacl", "c.relowner")}, 'type', concat(a.atttypid, ':', a.atttypmod), 'default', md5(x.adbin::text), 'table', a.attrelid::text,
-    'own_storage', t.typstorage, 'sequence_oid', {SEQUENCE_OID})
+  json_build_object('grantees', {grantees_json("a.attacl", "c.relowner")}, 'type', concat(a.atttypid, ':', a.atttypmod), 'default', md5(x.adbin::text), 'table', a.attrelid::text,
+    'own_storage', t.typstorage, 'sequence_oid', {rare(None, SEQUENCE_OID)})
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
 join pg_type t on t.oid = a.atttypid left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
 where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p') and c.relname <> '{LEDGER_TABLE}'

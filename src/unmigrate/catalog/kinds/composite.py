@@ -12,12 +12,12 @@ COLLATE = """case when a.attcollation <> y.typcollation then (select format(' CO
 
 QUERY = f"""
 select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
-  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
+  json_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
     'attributes', (select jsonb_agg(jsonb_build_array(quote_ident(a.attname), concat(format_type(a.atttypid, a.atttypmod), {COLLATE}),
         {comment_json("pg_class", "c.oid", "a.attnum")}) order by a.attnum)
       from pg_attribute a join pg_type y on y.oid = a.atttypid where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     'owner_role', {owner_json("t.typowner")}, 'acl', {acl_json("t.typacl", "T", "t.typowner")}, 'comment', {comment_json("pg_type", "t.oid")}),
-  jsonb_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("t.typacl", "t.typowner")}, 'attributes', (select jsonb_agg(jsonb_build_array(a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, {comment_json("pg_class", "c.oid", "a.attnum")}) order by a.attnum)
+  json_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("t.typacl", "t.typowner")}, 'attributes', (select jsonb_agg(jsonb_build_array(a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, {comment_json("pg_class", "c.oid", "a.attnum")}) order by a.attnum)
       from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_type t on t.oid = c.reltype
 where c.relkind = 'c' and {user_schema()} and {not_member("pg_type", "t.oid")} and {{where}}"""

@@ -1,7 +1,7 @@
 """Constraints of tables and domains: primary key, unique, check, foreign key, exclusion. NOT NULL belongs to its column."""
 
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, user_schema
-from unmigrate.catalog.kinds.relation import alter_partitions, partitions, set_options
+from unmigrate.catalog.kinds.relation import TABLESPACE, alter_partitions, partitions, set_options
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import comment_json, comment_sql, loadable
 
@@ -11,15 +11,15 @@ DISARMED = """case when k.contype = 'f' then (select string_agg(distinct g.tgena
 
 QUERY = f"""
 select k.oid, 0, format('%s.%I', q.owner, k.conname), q.owner_catalog, q.owner_oid, 0,
-  jsonb_build_object('owner', q.owner, 'of', q.of_what, 'label', quote_ident(k.conname), 'contype', k.contype,
+  json_build_object('owner', q.owner, 'of', q.of_what, 'label', quote_ident(k.conname), 'contype', k.contype,
     'definition', pg_get_constraintdef(k.oid), 'clustered', coalesce(i.indisclustered, false),
     'replica_identity', coalesce(i.indisreplident, false), 'local', k.conislocal, 'noinherit', k.connoinherit,
     'index', case when ic.oid is not null then format('%I.%I', xn.nspname, ic.relname) end, 'options', ic.reloptions, 'index_comment', {comment_json("pg_class", "ic.oid")},
-    'disarmed', {DISARMED}, 'partitions', {partitions("ic.oid")},
-    'tablespace', (select quote_ident(spcname) from pg_tablespace where oid = ic.reltablespace),
+    'disarmed', {DISARMED}, 'partitions', {partitions("ic")},
+    'tablespace', {TABLESPACE.format(relation="ic")},
     'references', case when k.confrelid <> 0 then k.confrelid::regclass::text end,
     'comment', {comment_json("pg_constraint", "k.oid")}),
-  jsonb_build_object('definition', md5(concat_ws('|', k.conkey, k.confkey, k.confrelid, k.conbin, k.conpfeqop, k.confupdtype,
+  json_build_object('definition', md5(concat_ws('|', k.conkey, k.confkey, k.confrelid, k.conbin, k.conpfeqop, k.confupdtype,
     k.confdeltype, k.confmatchtype, k.condeferrable, k.condeferred, k.convalidated, k.conexclop, i.indkey, i.indclass,
     i.indcollation, i.indoption, i.indpred, i.indexprs, to_jsonb(i) ->> 'indnullsnotdistinct',
     to_jsonb(k) ->> 'conenforced', to_jsonb(k) ->> 'confdelsetcols', to_jsonb(k) ->> 'conperiod')),

@@ -5,8 +5,8 @@ from unmigrate.catalog.model import Catalog, Object
 
 QUERY = """
 select d.objid, 0, x.type || ' ' || x.identity, d.classid::regclass::text, d.objid, 0,
-  jsonb_build_object('what', upper(x.type) || ' ' || x.identity, 'extensions', d.extensions),
-  jsonb_build_object('what', d.objid::text)
+  json_build_object('what', upper(x.type) || ' ' || x.identity, 'extensions', d.extensions),
+  json_build_object('what', d.objid::text)
 from (select d.classid, d.objid, jsonb_agg(quote_ident(e.extname) order by e.extname) extensions from pg_depend d
   join pg_extension e on e.oid = d.refobjid where d.refclassid = 'pg_extension'::regclass and d.refobjid >= 16384 and d.deptype = 'x'
   group by 1, 2) d cross join lateral pg_identify_object(d.classid, d.objid, 0) x where {where}"""

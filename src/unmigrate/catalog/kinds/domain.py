@@ -7,13 +7,13 @@ from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant
 
 QUERY = f"""
 select t.oid, 0, format('%I.%I', n.nspname, t.typname), null, null::oid, 0,
-  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(t.typname),
+  json_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(t.typname),
     'type', format_type(t.typbasetype, t.typtypmod), 'notnull', t.typnotnull, 'default', t.typdefault,
     'collation', (select format('%I.%I', cn.nspname, co.collname) from pg_collation co
       join pg_namespace cn on cn.oid = co.collnamespace join pg_type b on b.oid = t.typbasetype
       where co.oid = t.typcollation and t.typcollation <> b.typcollation),
     'owner_role', {owner_json("t.typowner")}, 'acl', {acl_json("t.typacl", "T", "t.typowner")}, 'comment', {comment_json("pg_type", "t.oid")}),
-  jsonb_build_object('schema', t.typnamespace::text, 'grantees', {grantees_json("t.typacl", "t.typowner")}, 'type', concat(t.typbasetype, ':', t.typtypmod), 'default', md5(t.typdefaultbin))
+  json_build_object('schema', t.typnamespace::text, 'grantees', {grantees_json("t.typacl", "t.typowner")}, 'type', concat(t.typbasetype, ':', t.typtypmod), 'default', md5(t.typdefaultbin))
 from pg_type t join pg_namespace n on n.oid = t.typnamespace
 where t.typtype = 'd' and {user_schema()} and {not_member("pg_type", "t.oid")} and {{where}}"""
 

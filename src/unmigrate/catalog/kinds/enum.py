@@ -7,10 +7,10 @@ from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant
 
 QUERY = f"""
 select t.oid, 0, format('%I.%I', n.nspname, t.typname), null, null::oid, 0,
-  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(t.typname),
+  json_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(t.typname),
     'labels', (select jsonb_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid),
     'owner_role', {owner_json("t.typowner")}, 'acl', {acl_json("t.typacl", "T", "t.typowner")}, 'comment', {comment_json("pg_type", "t.oid")}),
-  jsonb_build_object('schema', t.typnamespace::text, 'grantees', {grantees_json("t.typacl", "t.typowner")}, 'labels',
+  json_build_object('schema', t.typnamespace::text, 'grantees', {grantees_json("t.typacl", "t.typowner")}, 'labels',
     (select jsonb_agg(jsonb_build_array(e.oid, e.enumlabel) order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid))
 from pg_type t join pg_namespace n on n.oid = t.typnamespace
 where t.typtype = 'e' and {user_schema()} and {not_member("pg_type", "t.oid")} and {{where}}"""

@@ -6,9 +6,9 @@ from unmigrate.catalog.sqltext import comment_json, comment_sql, literal
 
 QUERY = f"""
 select e.oid, 0, quote_ident(e.evtname), null, null::oid, 0,
-  jsonb_build_object('label', quote_ident(e.evtname), 'event', e.evtevent, 'tags', e.evttags, 'function', e.evtfoid::regproc::text, 'enabled', e.evtenabled,
+  json_build_object('label', quote_ident(e.evtname), 'event', e.evtevent, 'tags', e.evttags, 'function', e.evtfoid::regproc::text, 'enabled', e.evtenabled,
     'owner_role', {owner_json("e.evtowner")}, 'comment', {comment_json("pg_event_trigger", "e.oid")}),
-  jsonb_build_object('function', e.evtfoid::oid::text)
+  json_build_object('function', e.evtfoid::oid::text)
 from pg_event_trigger e where e.evtname !~ '^unmigrate' and {{where}}"""
 
 

@@ -6,8 +6,8 @@ from unmigrate.catalog.sqltext import comment_sql
 
 QUERY = """
 select e.oid, 0, quote_ident(e.extname), null, null::oid, 0,
-  jsonb_build_object('schema', quote_ident(n.nspname), 'version', e.extversion, 'remark', obj_description(e.oid, 'pg_extension')),
-  jsonb_build_object('schema', e.extnamespace::text)
+  json_build_object('schema', quote_ident(n.nspname), 'version', e.extversion, 'remark', obj_description(e.oid, 'pg_extension')),
+  json_build_object('schema', e.extnamespace::text)
 from pg_extension e join pg_namespace n on n.oid = e.extnamespace
 where e.extname <> 'plpgsql' and {where}"""
 

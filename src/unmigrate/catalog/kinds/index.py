@@ -3,21 +3,24 @@
 import re
 
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, Kind, Statements, not_member, user_schema
-from unmigrate.catalog.kinds.relation import alter_partitions, partitions, rename, set_options
+from unmigrate.catalog.kinds.relation import TABLESPACE, alter_partitions, partitions, rename, set_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import comment_json, comment_sql, loadable
+from unmigrate.catalog.sqltext import comment_json, comment_sql, loadable, rare
+
+# Only what is no column has statistics of its own.
+STATISTICS = """(select jsonb_agg(jsonb_build_array(a.attnum, a.attstattarget) order by a.attnum) from pg_attribute a
+      where a.attrelid = c.oid and coalesce(a.attstattarget, -1) >= 0)"""
 
 QUERY = f"""
 select c.oid, 0, format('%I.%I', n.nspname, c.relname), 'pg_class', i.indrelid, 0,
-  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
+  json_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
     'table', format('%I.%I', tn.nspname, t.relname), 'table_kind', t.relkind,
     'definition', pg_get_indexdef(c.oid), 'unique', i.indisunique, 'valid', i.indisvalid,
     'clustered', i.indisclustered, 'replica_identity', i.indisreplident, 'options', c.reloptions,
-    'tablespace', (select quote_ident(spcname) from pg_tablespace where oid = c.reltablespace),
-    'statistics', (select jsonb_agg(jsonb_build_array(a.attnum, a.attstattarget) order by a.attnum) from pg_attribute a
-      where a.attrelid = c.oid and coalesce(a.attstattarget, -1) >= 0),
-    'partitions', {partitions("c.oid")}, 'comment', {comment_json("pg_class", "c.oid")}),
-  jsonb_build_object('columns', i.indkey::text, 'schema', c.relnamespace::text, 'table', i.indrelid::text, 'definition', md5(concat_ws('|', i.indrelid, i.indkey, i.indclass, i.indcollation,
+    'tablespace', {TABLESPACE.format(relation="c")},
+    'statistics', {rare("i.indexprs is not null", STATISTICS)},
+    'partitions', {partitions("c")}, 'comment', {comment_json("pg_class", "c.oid")}),
+  json_build_object('columns', i.indkey::text, 'schema', c.relnamespace::text, 'table', i.indrelid::text, 'definition', md5(concat_ws('|', i.indrelid, i.indkey, i.indclass, i.indcollation,
     i.indoption, i.indexprs, i.indpred, i.indisunique, to_jsonb(i) ->> 'indnullsnotdistinct', i.indnkeyatts, c.relam, c.reloptions)))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_index i on i.indexrelid = c.oid
 join pg_class t on t.oid = i.indrelid join pg_namespace tn on tn.oid = t.relnamespace

@@ -31,7 +31,7 @@ def _query(catalog: str, alias: str = "o", condition: str = "true") -> str:
     acl = acl_json("o.proacl", "f", "o.proowner") if catalog == "pg_proc" else "null::jsonb"
     return f"""
 select {alias}.oid, 0, x.type || ' ' || x.identity, null, null::oid, 0,
-  jsonb_build_object('type', x.type, 'identity', x.identity, 'acl', {acl},
+  json_build_object('type', x.type, 'identity', x.identity, 'acl', {acl},
     'content', md5(concat(to_jsonb({alias}) - 'oid' - 'proacl' - 'proowner', {PARTS.get(catalog, "null")})),
     'comment', obj_description({alias}.oid, '{catalog}')), jsonb_build_object('identity', {alias}.oid::text)
 from {catalog} {alias} cross join lateral pg_identify_object('{catalog}'::regclass, {alias}.oid, 0) x

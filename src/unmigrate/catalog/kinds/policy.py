@@ -6,11 +6,11 @@ from unmigrate.catalog.sqltext import comment_json, comment_sql
 
 QUERY = f"""
 select y.oid, 0, format('%I.%I.%I', n.nspname, c.relname, y.polname), 'pg_class', y.polrelid, 0,
-  jsonb_build_object('table', format('%I.%I', n.nspname, c.relname), 'label', quote_ident(y.polname), 'command', y.polcmd,
+  json_build_object('table', format('%I.%I', n.nspname, c.relname), 'label', quote_ident(y.polname), 'command', y.polcmd,
     'permissive', y.polpermissive, 'using', pg_get_expr(y.polqual, y.polrelid), 'check', pg_get_expr(y.polwithcheck, y.polrelid),
     'roles', (select jsonb_agg(case when r = 0 then 'PUBLIC' else quote_ident(pg_get_userbyid(r)) end order by r) from unnest(y.polroles) r),
     'comment', {comment_json("pg_policy", "y.oid")}),
-  jsonb_build_object('table', y.polrelid::text, 'using', md5(y.polqual::text), 'check', md5(y.polwithcheck::text))
+  json_build_object('table', y.polrelid::text, 'using', md5(y.polqual::text), 'check', md5(y.polwithcheck::text))
 from pg_policy y join pg_class c on c.oid = y.polrelid join pg_namespace n on n.oid = c.relnamespace
 where {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}"""
 

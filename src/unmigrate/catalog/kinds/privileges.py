@@ -12,7 +12,7 @@ DEFAULT = f"case when a.defaclnamespace = 0 then a.defaclacl else acldefault({LE
 QUERY = f"""
 select a.oid, 0, concat_ws(' ', case when a.defaclrole = current_user::regrole then '' else quote_ident(pg_get_userbyid(a.defaclrole)) end,
     quote_ident(n.nspname), a.defaclobjtype), null, null::oid, 0,
-  jsonb_build_object('role', case when a.defaclrole <> current_user::regrole then quote_ident(pg_get_userbyid(a.defaclrole)) end,
+  json_build_object('role', case when a.defaclrole <> current_user::regrole then quote_ident(pg_get_userbyid(a.defaclrole)) end,
     'schema', quote_ident(n.nspname), 'objects', a.defaclobjtype,
     'acl', {acl_json(f"({DEFAULT})", LETTER, "a.defaclrole")}),
   '{{}}'::jsonb

@@ -6,7 +6,7 @@ from unmigrate.catalog.sqltext import comment_json, comment_sql
 
 QUERY = f"""
 select p.oid, 0, quote_ident(p.pubname), null, null::oid, 0,
-  jsonb_build_object('label', quote_ident(p.pubname), 'all_tables', p.puballtables, 'via_root', p.pubviaroot,
+  json_build_object('label', quote_ident(p.pubname), 'all_tables', p.puballtables, 'via_root', p.pubviaroot,
     'publish', concat_ws(', ', case when p.pubinsert then 'insert' end, case when p.pubupdate then 'update' end,
       case when p.pubdelete then 'delete' end, case when p.pubtruncate then 'truncate' end),
     'tables', (select jsonb_agg(t order by t) from (select concat(r.prrelid::regclass,
@@ -17,7 +17,7 @@ select p.oid, 0, quote_ident(p.pubname), null, null::oid, 0,
       join pg_namespace n on n.oid = s.pnnspid where s.pnpubid = p.oid),
     'generated', nullif(to_jsonb(p) ->> 'pubgencols', 'n'),
     'owner_role', {owner_json("p.pubowner")}, 'comment', {comment_json("pg_publication", "p.oid")}),
-  jsonb_build_object('tables', (select md5(string_agg(concat_ws('|', r.prrelid, r.prattrs, r.prqual), ',' order by r.prrelid))
+  json_build_object('tables', (select md5(string_agg(concat_ws('|', r.prrelid, r.prattrs, r.prqual), ',' order by r.prrelid))
       from pg_publication_rel r where r.prpubid = p.oid))
 from pg_publication p where {{where}}"""
 

@@ -2,7 +2,10 @@
 
 from unmigrate.catalog.kinds.base import Statements
 from unmigrate.catalog.model import Object
-from unmigrate.catalog.sqltext import comment_json, comment_sql
+from unmigrate.catalog.sqltext import comment_json, comment_sql, rare
+
+# Its name, for the {relation}, a row of pg_class, that is not in the database's own.
+TABLESPACE = rare("{relation}.reltablespace <> 0", "(select quote_ident(spcname) from pg_tablespace where oid = {relation}.reltablespace)")
 
 
 def rename(word: str, now: Object, wanted: Object) -> Statements:
@@ -38,12 +41,13 @@ def with_options(options: list[str] | None) -> str:
 
 
 def partitions(index: str) -> str:
-    """SQL for the indexes that partitions have for an index: [[table, schema and name of the index, comment]]; NULL for none."""
-    return (
+    """SQL for the indexes that partitions have for an index (row of pg_class): [[table, schema and name of the index, comment]] or NULL."""
+    return rare(
+        f"{index}.relkind = 'I'",
         "(select jsonb_agg(jsonb_build_array(xi.indrelid::regclass::text, quote_ident(hn.nspname), quote_ident(hc.relname), "
         f"{comment_json('pg_class', 'h.inhrelid')}) order by xi.indrelid::regclass::text) "
         "from pg_inherits h join pg_index xi on xi.indexrelid = h.inhrelid join pg_class hc on hc.oid = h.inhrelid "
-        f"join pg_namespace hn on hn.oid = hc.relnamespace where h.inhparent = {index})"
+        f"join pg_namespace hn on hn.oid = hc.relnamespace where h.inhparent = {index}.oid)",
     )
 
 

@@ -6,11 +6,11 @@ from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant
 
 QUERY = f"""
 select p.oid, 0, format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)), null, null::oid, 0,
-  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(p.proname), 'prokind', p.prokind,
+  json_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(p.proname), 'prokind', p.prokind,
     'arguments', oidvectortypes(p.proargtypes), 'definition', pg_get_functiondef(p.oid),
     'signature', concat(pg_get_function_arguments(p.oid), ' ', pg_get_function_result(p.oid)),
     'owner_role', {owner_json("p.proowner")}, 'acl', {acl_json("p.proacl", "f", "p.proowner")}, 'comment', {comment_json("pg_proc", "p.oid")}),
-  jsonb_build_object('schema', p.pronamespace::text, 'uses', {uses_json("pg_proc", "p.oid")}, 'grantees', {grantees_json("p.proacl", "p.proowner")}, 'definition', md5(concat_ws('|', p.prosrc, p.probin, p.prosqlbody, p.proargtypes, p.proallargtypes, p.prorettype,
+  json_build_object('schema', p.pronamespace::text, 'uses', {uses_json("pg_proc", "p.oid")}, 'grantees', {grantees_json("p.proacl", "p.proowner")}, 'definition', md5(concat_ws('|', p.prosrc, p.probin, p.prosqlbody, p.proargtypes, p.proallargtypes, p.prorettype,
     p.proargnames, p.proargmodes, p.proargdefaults, p.provolatile, p.proparallel, p.prosecdef, p.proleakproof, p.proisstrict,
     p.procost, p.prorows, p.proconfig, p.prosupport, p.prolang, p.proretset)),
     'arguments', p.proargtypes::text, 'signature', md5(concat_ws('|', p.proargtypes, p.proallargtypes, p.prorettype, p.proargnames,

@@ -6,9 +6,9 @@ from unmigrate.catalog.sqltext import comment_json, comment_sql
 
 QUERY = f"""
 select r.oid, 0, format('%I.%I.%I', n.nspname, c.relname, r.rulename), 'pg_class', r.ev_class, 0,
-  jsonb_build_object('table', format('%I.%I', n.nspname, c.relname), 'label', quote_ident(r.rulename),
+  json_build_object('table', format('%I.%I', n.nspname, c.relname), 'label', quote_ident(r.rulename),
     'definition', rtrim(pg_get_ruledef(r.oid), ';'), 'enabled', r.ev_enabled, 'comment', {comment_json("pg_rewrite", "r.oid")}),
-  jsonb_build_object('table', r.ev_class::text, 'definition', md5(concat_ws('|', r.ev_type, r.is_instead, r.ev_qual, r.ev_action)))
+  json_build_object('table', r.ev_class::text, 'definition', md5(concat_ws('|', r.ev_type, r.is_instead, r.ev_qual, r.ev_action)))
 from pg_rewrite r join pg_class c on c.oid = r.ev_class join pg_namespace n on n.oid = c.relnamespace
 where r.rulename <> '_RETURN' and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}"""
 

@@ -6,8 +6,8 @@ from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grant
 
 QUERY = f"""
 select n.oid, 0, quote_ident(n.nspname), null, null::oid, 0,
-  jsonb_build_object('label', quote_ident(n.nspname), 'owner_role', {owner_json("n.nspowner")}, 'acl', {acl_json("n.nspacl", "n", "n.nspowner")}, 'comment', {comment_json("pg_namespace", "n.oid")}),
-  jsonb_build_object('grantees', {grantees_json("n.nspacl", "n.nspowner")})
+  json_build_object('label', quote_ident(n.nspname), 'owner_role', {owner_json("n.nspowner")}, 'acl', {acl_json("n.nspacl", "n", "n.nspowner")}, 'comment', {comment_json("pg_namespace", "n.oid")}),
+  json_build_object('grantees', {grantees_json("n.nspacl", "n.nspowner")})
 from pg_namespace n
 where n.nspname !~ '{IGNORED_SCHEMAS}' and {not_member("pg_namespace", "n.oid")} and {{where}}"""
 

@@ -14,12 +14,12 @@ OWNER = """from pg_depend o join pg_attribute a on a.attrelid = o.refobjid and a
 QUERY = f"""
 select c.oid, 0, format('%I.%I', n.nspname, c.relname),
   (select 'pg_class' {OWNER}), (select o.refobjid {OWNER}), coalesce((select o.refobjsubid {OWNER}), 0),
-  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
+  json_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
     'type', format_type(s.seqtypid, null), 'start', s.seqstart, 'increment', s.seqincrement, 'min', s.seqmin, 'max', s.seqmax,
     'cache', s.seqcache, 'cycle', s.seqcycle, 'persistence', c.relpersistence,
     'owned_by', (select format('%I.%I.%I', tn.nspname, t.relname, a.attname) {OWNER}),
     'owner_role', {owner_json("c.relowner")}, 'acl', {acl_json("c.relacl", "s", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
-  jsonb_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'owned_by', (select concat(o.refobjid, '.', o.refobjsubid) {OWNER}))
+  json_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'owned_by', (select concat(o.refobjid, '.', o.refobjsubid) {OWNER}))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_sequence s on s.seqrelid = c.oid
 where c.relkind = 'S' and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}
   and not exists (select from pg_depend i where i.classid = 'pg_class'::regclass and i.objid = c.oid and i.deptype = 'i')"""

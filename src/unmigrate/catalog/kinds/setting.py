@@ -6,7 +6,7 @@ from unmigrate.catalog.sqltext import ident, literal
 
 QUERY = """
 select s.setrole, 0, case when s.setrole = 0 then 'database' else 'role ' || pg_get_userbyid(s.setrole) end, null, null::oid, 0,
-  jsonb_build_object('role', case when s.setrole <> 0 then pg_get_userbyid(s.setrole) end, 'settings', s.setconfig), '{}'::jsonb
+  json_build_object('role', case when s.setrole <> 0 then pg_get_userbyid(s.setrole) end, 'settings', s.setconfig), '{}'::jsonb
 from pg_db_role_setting s where s.setdatabase = (select oid from pg_database where datname = current_database()) and {where}"""
 
 

@@ -6,9 +6,9 @@ from unmigrate.catalog.sqltext import comment_json, comment_sql
 
 QUERY = f"""
 select s.oid, 0, format('%I.%I', n.nspname, s.stxname), 'pg_class', s.stxrelid, 0,
-  jsonb_build_object('definition', pg_get_statisticsobjdef(s.oid), 'target', nullif(s.stxstattarget, -1),
+  json_build_object('definition', pg_get_statisticsobjdef(s.oid), 'target', nullif(s.stxstattarget, -1),
     'owner_role', {owner_json("s.stxowner")}, 'comment', {comment_json("pg_statistic_ext", "s.oid")}),
-  jsonb_build_object('definition', md5(concat_ws('|', s.stxnamespace, s.stxrelid, s.stxkeys, s.stxkind, s.stxexprs, s.stxname)))
+  json_build_object('definition', md5(concat_ws('|', s.stxnamespace, s.stxrelid, s.stxkeys, s.stxkind, s.stxexprs, s.stxname)))
 from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
 where {user_schema()} and {not_member("pg_statistic_ext", "s.oid")} and {{where}}"""
 

@@ -4,31 +4,35 @@ from dataclasses import replace
 
 from unmigrate.catalog.kinds import column as columns
 from unmigrate.catalog.kinds.base import LEDGER_TABLE, CannotInvert, Kind, Statements, not_member, owner_json, user_schema
-from unmigrate.catalog.kinds.relation import rename, set_options, with_options
+from unmigrate.catalog.kinds.relation import TABLESPACE, rename, set_options, with_options
 from unmigrate.catalog.model import Catalog, Object
-from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grantees_json, grants
+from unmigrate.catalog.sqltext import acl_json, comment_json, comment_sql, grantees_json, grants, rare
 
 PARENTS = """(select jsonb_agg({what} order by i.inhseqno) from pg_inherits i join pg_class p on p.oid = i.inhparent
       join pg_namespace pn on pn.oid = p.relnamespace where i.inhrelid = c.oid)"""
 
 OPTIONS = """(select jsonb_agg(o) from (select unnest(c.reloptions) o union all
       select 'toast.' || unnest(tc.reloptions) from pg_class tc where tc.oid = c.reltoastrelid) q)"""
+WITH_OPTIONS = "num_nonnulls(c.reloptions, (select tc.reloptions from pg_class tc where tc.oid = c.reltoastrelid)) > 0"
+WITH_PARENTS = "exists (select from pg_inherits i where i.inhrelid = c.oid)"
+PARTITION_KEY = """(select md5(concat(k.partattrs, k.partstrat, k.partclass, k.partcollation, k.partexprs))
+      from pg_partitioned_table k where k.partrelid = c.oid)"""
+HEAP = 2  # pg_am.oid of the access method that tables have by default
 
 QUERY = f"""
 select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
-  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname), 'relkind', c.relkind,
+  json_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname), 'relkind', c.relkind,
     'persistence', c.relpersistence, 'row_security', c.relrowsecurity, 'force_row_security', c.relforcerowsecurity,
-    'replica_identity', c.relreplident, 'options', {OPTIONS},
-    'tablespace', (select quote_ident(spcname) from pg_tablespace where oid = c.reltablespace),
-    'access_method', (select amname from pg_am where oid = c.relam and amname <> 'heap'),
+    'replica_identity', c.relreplident, 'options', {rare(WITH_OPTIONS, OPTIONS)},
+    'tablespace', {TABLESPACE.format(relation="c")},
+    'access_method', {rare(f"c.relam not in (0, {HEAP})", "(select amname from pg_am where oid = c.relam)")},
     'of_type', case when c.reloftype <> 0 then format_type(c.reloftype, null) end,
     'partition_key', pg_get_partkeydef(c.oid), 'partition_bound', pg_get_expr(c.relpartbound, c.oid),
-    'parents', {PARENTS.format(what="format('%I.%I', pn.nspname, p.relname)")},
+    'parents', {rare(WITH_PARENTS, PARENTS.format(what="format('%I.%I', pn.nspname, p.relname)"))},
     'owner_role', {owner_json("c.relowner")},
     'acl', {acl_json("c.relacl", "r", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
-  jsonb_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'partition_key', (select md5(concat(k.partattrs, k.partstrat, k.partclass, k.partcollation, k.partexprs))
-      from pg_partitioned_table k where k.partrelid = c.oid),
-    'partition_bound', md5(c.relpartbound::text), 'of_type', c.reloftype::text, 'parents', {PARENTS.format(what="i.inhparent")})
+  json_build_object('schema', c.relnamespace::text, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'partition_key', {rare("c.relkind = 'p'", PARTITION_KEY)},
+    'partition_bound', md5(c.relpartbound::text), 'of_type', c.reloftype::text, 'parents', {rare(None, PARENTS.format(what="i.inhparent"))})
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and c.relname <> '{LEDGER_TABLE}' and {user_schema()} and {not_member("pg_class", "c.oid")}
   and {{where}}"""

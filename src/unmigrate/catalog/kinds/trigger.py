@@ -11,9 +11,9 @@ PARTITIONS = """case when c.relkind = 'p' then (select jsonb_agg(jsonb_build_arr
 
 QUERY = f"""
 select g.oid, 0, format('%I.%I.%I', n.nspname, c.relname, g.tgname), 'pg_class', g.tgrelid, 0,
-  jsonb_build_object('table', format('%I.%I', n.nspname, c.relname), 'label', quote_ident(g.tgname),
+  json_build_object('table', format('%I.%I', n.nspname, c.relname), 'label', quote_ident(g.tgname),
     'definition', pg_get_triggerdef(g.oid), 'enabled', g.tgenabled, 'partitions', {PARTITIONS}, 'comment', {comment_json("pg_trigger", "g.oid")}),
-  jsonb_build_object('table', g.tgrelid::text, 'definition', md5(concat_ws('|', g.tgfoid, g.tgtype, g.tgattr, g.tgargs, g.tgqual,
+  json_build_object('table', g.tgrelid::text, 'definition', md5(concat_ws('|', g.tgfoid, g.tgtype, g.tgattr, g.tgargs, g.tgqual,
     g.tgconstrrelid, g.tgdeferrable, g.tginitdeferred, g.tgoldtable, g.tgnewtable)))
 from pg_trigger g join pg_class c on c.oid = g.tgrelid join pg_namespace n on n.oid = c.relnamespace
 where not g.tgisinternal and g.tgparentid = 0 and c.relname <> '{LEDGER_TABLE}' and {user_schema()}

@@ -18,7 +18,7 @@ RULE = "(select r.oid from pg_rewrite r where r.ev_class = c.oid and r.rulename 
 def query(relkind: str) -> str:
     return f"""
 select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
-  jsonb_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
+  json_build_object('schema', quote_ident(n.nspname), 'label', quote_ident(c.relname),
     'definition', rtrim(pg_get_viewdef(c.oid), ';'), 'options', c.reloptions, 'populated', c.relispopulated,
     'columns', (select jsonb_agg(jsonb_build_array(quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
         {comment_json("pg_class", "a.attrelid", "a.attnum")}, pg_get_expr(x.adbin, x.adrelid), {acl_json("a.attacl", "c", "c.relowner")},
@@ -26,7 +26,7 @@ select c.oid, 0, format('%I.%I', n.nspname, c.relname), null, null::oid, 0,
       from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_attrdef x on x.adrelid = a.attrelid and x.adnum = a.attnum
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
     'owner_role', {owner_json("c.relowner")}, 'acl', {acl_json("c.relacl", "r", "c.relowner")}, 'comment', {comment_json("pg_class", "c.oid")}),
-  jsonb_build_object('schema', c.relnamespace::text, 'uses', {uses_json("pg_rewrite", RULE)}, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
+  json_build_object('schema', c.relnamespace::text, 'uses', {uses_json("pg_rewrite", RULE)}, 'grantees', {grantees_json("c.relacl", "c.relowner")}, 'definition', (select md5(r.ev_action::text) from pg_rewrite r where r.ev_class = c.oid and r.rulename = '_RETURN'))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = '{relkind}' and {user_schema()} and {not_member("pg_class", "c.oid")} and {{where}}"""
 
