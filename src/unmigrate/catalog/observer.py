@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -39,7 +40,7 @@ left join pg_publication_rel y on d.classid = 'pg_publication_rel'::regclass and
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delta:
     """What happened between two states of one database, by identity. `keys`: objects created, dropped or touched.
 
@@ -56,15 +57,15 @@ class Delta:
         old, new = before.objects, after.objects
         return cls(before, after, frozenset(k for k in old.keys() | new.keys() if old.get(k) != new.get(k)))
 
-    @property
+    @cached_property
     def created(self) -> list[Object]:
         return [self.after.objects[k] for k in sorted(self.keys) if k in self.after.objects and k not in self.before.objects]
 
-    @property
+    @cached_property
     def dropped(self) -> list[Object]:
         return [self.before.objects[k] for k in sorted(self.keys) if k in self.before.objects and k not in self.after.objects]
 
-    @property
+    @cached_property
     def altered(self) -> list[tuple[Object, Object]]:
         """(before, after) of the objects that are still there and really differ."""
         pairs = [

@@ -83,7 +83,8 @@ def fitting(delta: Delta, old: Object, new: Object) -> str | None:
 
 def _removed_labels(migration: str, delta: Delta) -> Iterable[Check]:
     enums = [(old, new) for old, new in delta.altered if new.kind == "enum"]
-    enums += [(o, n) for n in delta.created for o in delta.dropped if n.kind == o.kind == "enum" and n.name == o.name]
+    dropped = [o for o in delta.dropped if o.kind == "enum"]
+    enums += [(o, n) for o in dropped for n in delta.created if n.kind == "enum" and n.name == o.name]
     for old, new in enums:
         kept = {oid for oid, _ in old.raw["labels"] or []}
         gone = [label for oid, label in new.raw["labels"] or [] if oid not in kept and label not in (old.facts["labels"] or [])]
