@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support import migration
+from unmigrate.catalog.observer import Observer
+from unmigrate.errors import RefusedError
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove import later, told
 from unmigrate.prove.audit import audit
@@ -127,3 +129,14 @@ def children() -> set[str]:
 def test_a_history_that_makes_roles_is_proved_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(later, "WORTH_IT", 2)
     assert not later.worth_it([*HISTORY, migration("12", "DO $$ BEGIN CREATE ROLE reader; END $$")], 2)
+
+
+def test_a_history_that_is_refused_by_the_other_is_told_once(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(later, "WORTH_IT", 2)
+    monkeypatch.setattr(Observer, "check", lambda self: ["column public.t.c1"])
+    for rows in (False, True):
+        with pytest.raises(RefusedError, match=r"something else than was seen of column public\.t\.c1"):
+            entries(work, HISTORY, rows=rows, jobs=2)
+    assert "Traceback" not in capfd.readouterr().err

@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 
+from unmigrate.errors import UnmigrateError
 from unmigrate.inverse import replay
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.entry import entry
@@ -120,12 +121,12 @@ def prove_there(task: Task, out: Connection) -> None:
     try:
         for sql in task.beginning:
             replay.run(connection, sql)
-    except replay.ReplayError:
+        history = History(connection)
+        proofs = history.prove_all(task.rest)
+        for message in map(entry, proofs) if task.entries else tell(history.observer.catalog, proofs):
+            out.send(message)
+    except (replay.ReplayError, UnmigrateError):
         return  # our parent meets it too, and tells it
-    history = History(connection)
-    proofs = history.prove_all(task.rest)
-    for message in map(entry, proofs) if task.entries else tell(history.observer.catalog, proofs):
-        out.send(message)
     name, error = history.stopped or ("", None)
     out.send((name, str(error), error.sqlstate) if error else ())
     connection.close()
