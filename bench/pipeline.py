@@ -7,18 +7,15 @@ before it is replayed and tables are filled; the writer updates every row of eve
 "not guarded" is refused with the reason shown, before anything is touched; anything else that is not "equal" is a fault.
 """
 
-import argparse
-import os
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
 
-from bench.round_trip import sampled, state, target
+from bench.round_trip import arguments, judge, state, target
 from tests.oracle.conftest import ROOT, Project, _url
 from tests.support import write_project
 from unmigrate.execute import pipeline
@@ -27,11 +24,8 @@ from unmigrate.execute.ways import rollback_plans
 from unmigrate.guard.ahead import guards, refusals
 from unmigrate.guard.build import guard
 from unmigrate.inverse.replay import ReplayError
-from unmigrate.prisma.migrations import Migration, read_migrations
+from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.workspace import Workspace
-from unmigrate.scratch.pool import Pool
-from unmigrate.scratch.server import open_server
-from unmigrate.sql.extensions import wanted_extensions
 
 SCHEMA = 'datasource db {\n  provider = "postgresql"\n  url = env("DATABASE_URL")\n}\n'
 # A column per table that may be set to itself, without changing anything that a person would notice.
@@ -100,23 +94,6 @@ def one_migration(work: Workspace, applied: Sequence[Migration], migration: Migr
         work.pool.drop(name)
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--sample", type=int, default=5)
-    arguments.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    a = arguments.parse_args()
-    total: Counter[str] = Counter()
-    for folder in a.folders:
-        migrations = read_migrations(folder)
-        extensions = wanted_extensions("\n".join(m.sql for m in migrations))
-        with open_server(None, extensions=extensions, environ=os.environ) as server, Pool(server) as pool:
-            for number in sampled(migrations, a.sample):
-                outcome = one_migration(Workspace(pool), migrations[:number], migrations[number])
-                total[outcome.partition(":")[0]] += 1
-                if not outcome.startswith("equal"):
-                    print(f"{folder.parent.name} {migrations[number].name}: {outcome}", flush=True)
-        print(f"{folder}: so far {dict(total)}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    a = arguments(__doc__, 5).parse_args()
+    judge(a.folders, a.sample, one_migration)

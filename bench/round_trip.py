@@ -10,7 +10,7 @@ for a reason that it says; anything else that is not "equal" is a fault.
 import argparse
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -103,23 +103,34 @@ def one_migration(work: Workspace, applied: Sequence[Migration], migration: Migr
         work.pool.drop(name)
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--sample", type=int, default=15)
-    arguments.add_argument("--mode", choices=("auto", "side-table"), default="auto", help="[park] mode")
-    arguments.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    a = arguments.parse_args()
+def judge(folders: Sequence[Path], sample: int, outcome_of: Callable[[Workspace, Sequence[Migration], Migration], str]) -> None:
+    """Print what becomes of each migration of the samples that is not "equal", and how many of each."""
     total: Counter[str] = Counter()
-    for folder in a.folders:
+    for folder in folders:
         migrations = read_migrations(folder)
         extensions = wanted_extensions("\n".join(m.sql for m in migrations))
         with open_server(None, extensions=extensions, environ=os.environ) as server, Pool(server) as pool:
-            for number in sampled(migrations, a.sample):
-                outcome = one_migration(Workspace(pool), migrations[:number], migrations[number], Park(mode=a.mode))
+            for number in sampled(migrations, sample):
+                outcome = outcome_of(Workspace(pool), migrations[:number], migrations[number])
                 total[outcome.partition(":")[0]] += 1
-                if outcome != "equal":
+                if not outcome.startswith("equal"):
                     print(f"{folder.parent.name} {migrations[number].name}: {outcome}", flush=True)
         print(f"{folder}: so far {dict(total)}", flush=True)
+
+
+def arguments(doc: str | None, sample: int) -> argparse.ArgumentParser:
+    """What a bench over samples of histories takes."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sample", type=int, default=sample)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    return parser
+
+
+def main() -> None:
+    parser = arguments(__doc__, 15)
+    parser.add_argument("--mode", choices=("auto", "side-table"), default="auto", help="[park] mode")
+    a = parser.parse_args()
+    judge(a.folders, a.sample, lambda work, before, one: one_migration(work, before, one, Park(mode=a.mode)))
 
 
 if __name__ == "__main__":

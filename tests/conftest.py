@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 
+from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch import binaries
 from unmigrate.scratch.pool import Pool
 from unmigrate.scratch.server import Server, open_server
@@ -40,6 +43,11 @@ def debian_pool(debian_server: Server) -> Iterator[Pool]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def work(pool: Pool) -> Workspace:
+    return Workspace(pool)
+
+
 @pytest.fixture
 def database(pool: Pool) -> Iterator[str]:
     """An empty database of the embedded server."""
@@ -47,3 +55,10 @@ def database(pool: Pool) -> Iterator[str]:
     yield name
     pool.drop(name)
     pool.drop_new_roles()
+
+
+@pytest.fixture
+def target(pool: Pool, database: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to an empty database of the embedded server."""
+    with pool.connect(database) as connection:
+        yield connection

@@ -1,6 +1,5 @@
 """What generated rows do not show limits the verdict, or is told beside it, by every command that claims something."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -13,7 +12,6 @@ from unmigrate.plan.build import Request, build
 from unmigrate.prove.audit import audit
 from unmigrate.prove.workspace import Workspace
 from unmigrate.report.html import html
-from unmigrate.scratch.pool import Pool
 
 ZONE = "ALTER TABLE u ALTER at TYPE timestamptz"
 CASES = [
@@ -27,20 +25,6 @@ CASES = [
     ("ALTER TABLE p DETACH PARTITION p1", "lossless", "lossless", "way back of public.p1, uncounted"),
     ("ALTER TABLE r DROP CONSTRAINT ex", "lossless", "lossless", "way back of public.r.ex, uncounted"),
 ]
-
-
-@pytest.fixture(scope="module")
-def work(pool: Pool) -> Workspace:
-    return Workspace(pool)
-
-
-@pytest.fixture
-def target(pool: Pool) -> Iterator[psycopg.Connection[Any]]:
-    name = pool.create()
-    connection = pool.connect(name)
-    yield connection
-    connection.close()
-    pool.drop(name)
 
 
 @pytest.mark.parametrize(("sql", "plain", "guarded", "told"), CASES, ids=[c[0][:40] for c in CASES])

@@ -1,6 +1,5 @@
 """Rows that block are predicted by the plan's checks: none on rows that fit, some on rows that do not, and then the way back fails."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -11,7 +10,6 @@ from unmigrate.execute.inspect import inspect
 from unmigrate.plan.build import Request, build
 from unmigrate.plan.model import Plan
 from unmigrate.prove.workspace import Workspace
-from unmigrate.scratch.pool import Pool
 
 INIT = """CREATE TYPE "Role" AS ENUM ('A', 'B');
 CREATE TABLE t (id int PRIMARY KEY, a text NOT NULL, n int, v varchar(3), role "Role", k text UNIQUE, CONSTRAINT positive CHECK (n > 0));
@@ -30,20 +28,6 @@ CASES = [
     ("foreign key", "ALTER TABLE u DROP CONSTRAINT u_t_fkey", "UPDATE u SET t = 77"),
     ("check", "ALTER TABLE t DROP CONSTRAINT positive", "UPDATE t SET n = -1"),
 ]
-
-
-@pytest.fixture(scope="module")
-def work(pool: Pool) -> Workspace:
-    return Workspace(pool)
-
-
-@pytest.fixture
-def target(pool: Pool) -> Iterator[psycopg.Connection[Any]]:
-    name = pool.create()
-    connection = pool.connect(name)
-    yield connection
-    connection.close()
-    pool.drop(name)
 
 
 @pytest.mark.parametrize(("change", "breaking"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
