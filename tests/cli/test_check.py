@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,9 +135,37 @@ def test_the_action_in_a_shell(project: Path, tmp_path: Path) -> None:
     assert f"repos/o/r/issues/7/comments --field body=@{inputs['steps.check.outputs.markdown']}" in (tmp_path / "gh.log").read_text()
 
 
-def test_the_hook_runs_what_there_is() -> None:
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    assert hook["entry"].split() == ["unmigrate", "check"] and re.search(hook["files"], "prisma/migrations/1_a/migration.sql")
+def test_pre_commit_installs_the_hook_and_refuses_the_commit(project: Path, tmp_path: Path) -> None:
+    """The real pre-commit, which makes an environment of its own from our repository."""
+    ours = tmp_path / "unmigrate"
+    ours.mkdir()
+    for name in (".pre-commit-hooks.yaml", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, ours)
+    for name in ("src", "examples"):
+        shutil.copytree(ROOT / name, ours / name, ignore=shutil.ignore_patterns("__pycache__"))
+    git(tmp_path, "init", "-q", "-b", "main", "unmigrate")
+    git(ours, "add", "-A")
+    git(ours, "commit", "-qm", "ours")
+    head = subprocess.run(["git", "-C", str(ours), "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    hook = {"id": "unmigrate-check", "args": ["--base", "origin/main"]}
+    (project / ".pre-commit-config.yaml").write_text(yaml.safe_dump({"repos": [{"repo": str(ours), "rev": head, "hooks": [hook]}]}))
+    program = str(Path(sys.executable).with_name("pre-commit"))
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "PYTHONPATH"))} | {"PRE_COMMIT_HOME": str(tmp_path / "home")}
+
+    def commit(message: str) -> "subprocess.CompletedProcess[str]":
+        git(project, "add", "-A")
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-m", message]
+        return subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True)
+
+    subprocess.run([program, "install"], cwd=project, env=environ, check=True, capture_output=True)
+    add(project, LOSSY)
+    refused = commit("lossy")
+    assert refused.returncode == 1 and "unmigrate check" in refused.stderr and "[lossy-inverse]" in refused.stderr, refused.stderr
+    assert "squawk/ban-drop-column" in refused.stderr
+    shutil.rmtree(project / "prisma" / "migrations" / LOSSY[0])
+    add(project, FINE)
+    done = commit("fine")
+    assert done.returncode == 0 and re.search(r"unmigrate check\.+Passed", done.stderr), done.stderr
 
 
 BOTH = ("20240203_both", 'ALTER TABLE "A" DROP COLUMN "b", ADD COLUMN "d" TEXT;\n')

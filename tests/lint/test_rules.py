@@ -85,7 +85,7 @@ def test_limits(work: Workspace) -> None:
 def test_an_interrupted_concurrent_index_is_told(work: Workspace) -> None:
     sql = 'CREATE INDEX CONCURRENTLY IF NOT EXISTS "i" ON "User"("email");'
     (finding,) = [f for f in found(work, sql) if f.rule == "not-resumable"]
-    assert finding.message == "interrupted after statement 0, it cannot be run again: it goes through, and leaves the index i invalid"
+    assert finding.message == "interrupted in its first statement, it cannot be run again: it goes through, and leaves the index i invalid"
 
 
 def test_pages_are_what_the_rules_say() -> None:
@@ -105,3 +105,20 @@ def test_the_first_migration_may_be_large(work: Workspace) -> None:
     sql = "".join(f"CREATE TABLE t{n} (id int);" for n in range(120))
     assert "too-large" not in {f.rule for f in found(work, sql, before="SELECT 1")}
     assert "too-large" in {f.rule for f in found(work, sql)}
+
+
+NARROWER = """UPDATE "User" SET "role" = 'USER' WHERE "role" = 'ADMIN'; ALTER TABLE "User" ALTER "role" DROP DEFAULT;
+CREATE TYPE r AS ENUM ({}); ALTER TABLE "User" ALTER "role" TYPE r USING "role"::text::r; DROP TYPE "Role"; ALTER TYPE r RENAME TO "Role";"""
+
+
+def test_an_enum_made_anew_is_what_its_labels_say(work: Workspace) -> None:
+    assert "too-large" not in {f.rule for f in found(work, NARROWER.format("'USER'"))}
+    assert "too-large" in {f.rule for f in found(work, NARROWER.format("'USER', 'OWNER'"))}
+
+
+def test_rows_of_the_history_itself_refuse_nothing(work: Workspace) -> None:
+    """As for a plan: they are asked for."""
+    rows = BEFORE + "INSERT INTO \"User\" (email, nickname) VALUES ('a', 'b');"
+    findings = found(work, 'ALTER TABLE "User" DROP COLUMN "nickname";', before=rows)
+    assert "no-way-back" not in {f.rule for f in findings}
+    assert [f.message for f in findings if f.rule == "inverse-can-fail" and "returns as NOT NULL" in f.message]

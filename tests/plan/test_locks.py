@@ -4,6 +4,7 @@ import pytest
 
 from tests.support import migration
 from unmigrate.check.observe import observe_down
+from unmigrate.check.stage import Stage
 from unmigrate.plan.locks import locks
 from unmigrate.prove.history import History
 from unmigrate.prove.workspace import Workspace
@@ -23,11 +24,12 @@ CASES = [
 
 @pytest.mark.parametrize("up", CASES)
 def test_told_and_taken(up: str, pool: Pool) -> None:
-    history = History(Workspace(pool).fresh())
+    work = Workspace(pool)
+    history = History(work.fresh())
     history.connection.execute(SETUP)
     history.observer.reset()
     proof = history.prove(migration("1", up))
     told = {(k.table, k.mode, k.work) for k in locks(list(proof.steps), proof.delta)}
     new = {o.name for o in proof.delta.created}
-    taken = {(k.table, k.mode, k.work) for k in observe_down(history, proof.statements)}
+    taken = {(k.table, k.mode, k.work) for k in observe_down(Stage(work, history), proof)}
     assert {t for t in told if t[0] not in new} == {t for t in taken if t[0] not in new}

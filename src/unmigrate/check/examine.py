@@ -86,7 +86,7 @@ class Examiner:
             checks(migration.name, proof.delta),
             effects,
             merged(tuple(e.locks for e in effects)),
-            observe_down(self.stage.history, proof.statements) if not proof.refused else (),
+            observe_down(self.stage, proof),
             problems,
             unjudged,
             None,

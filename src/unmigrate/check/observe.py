@@ -19,7 +19,8 @@ from unmigrate.check.stage import Stage
 from unmigrate.inverse.replay import NOT_IN_TRANSACTION
 from unmigrate.lint.model import Effect
 from unmigrate.plan.model import Lock
-from unmigrate.prove.history import History
+from unmigrate.prove.attempt import emptying
+from unmigrate.prove.history import History, SchemaProof
 from unmigrate.scratch.sequences import left_as_they_were
 from unmigrate.sql import script
 from unmigrate.sql.script import Statement
@@ -46,11 +47,21 @@ def observe_up(stage: Stage, sql: str) -> tuple[Effect, ...]:
     return tuple(Effect(e.statement, e.touched, e.locks, states.get(e.statement, e.sqlstate)) for e in apart)
 
 
-def observe_down(history: History, statements: Sequence[str]) -> tuple[Lock, ...]:
-    """Locks of a way back from the present state, in a transaction of its own that is rolled back."""
+def observe_down(stage: Stage, proof: SchemaProof) -> tuple[Lock, ...]:
+    """Locks of a way back from the present state, which is left as it was; () where there is none."""
+    if proof.refused:
+        return ()
+    if not proof.emptied:
+        return _down(stage.history.connection, proof.statements)
+    with stage.copy() as copy:
+        copy.connection.execute(emptying(proof.delta.after))
+        return _down(copy.connection, proof.statements)
+
+
+def _down(connection: psycopg.Connection[Any], statements: Sequence[str]) -> tuple[Lock, ...]:
+    """In a transaction of its own that is rolled back."""
     from unmigrate.check.impact import merged
 
-    connection = history.connection
     connection.execute("BEGIN")
     connection.execute("SET LOCAL check_function_bodies = off")
     parts = []

@@ -9,10 +9,14 @@ from unmigrate.prove.workspace import Workspace
 
 
 class Stage:
-    """The history so far, and its workspace. `history` is another object after each `copy`."""
+    """The history so far, and its workspace. `history` is another object after each `copy`.
+
+    Rows that the history itself writes refuse no way back here: they are asked for, as a plan asks.
+    """
 
     def __init__(self, work: Workspace, history: History) -> None:
         self.work, self.history = work, history
+        history.may_empty = True
 
     @contextmanager
     def copy(self) -> Iterator[History]:
@@ -20,7 +24,7 @@ class Stage:
         pool, database = self.work.pool, self.history.connection.info.dbname
         self.history.connection.close()
         name = pool.clone(database)
-        self.history = History(self.work.prepare(pool.connect(database)), self.history.fill)
+        self._reopen(database)
         copy = History(self.work.prepare(pool.connect(name)))
         try:
             yield copy
@@ -33,10 +37,13 @@ class Stage:
         pool, database = self.work.pool, self.history.connection.info.dbname
         self.history.connection.close()
         name = pool.clone(database)
-        self.history = History(self.work.prepare(pool.connect(database)), self.history.fill)
+        self._reopen(database)
         rows = RowsHistory(self.work.prepare(pool.connect(name)))
         rows.begin()
         return rows
+
+    def _reopen(self, database: str) -> None:
+        self.history = History(self.work.prepare(self.work.pool.connect(database)), self.history.fill, may_empty=True)
 
     def close(self) -> None:
         self.history.connection.close()

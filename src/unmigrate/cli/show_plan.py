@@ -157,12 +157,12 @@ def _short(sql: str) -> str:
 
 
 def _blockers(plan: Plan) -> None:
-    click.echo(click.style("\nRows that block", bold=True, fg="red"))
+    click.echo(click.style("\nRows that block" if any(b.of_rows for b in plan.blockers) else "\nWhat blocks", bold=True, fg="red"))
     for blocker in plan.blockers:
         rows = "an unknown number of rows" if blocker.rows < 0 else amount(blocker.rows, "row")
-        paragraph(f"{blocker.object}: {rows}: {blocker.reason}")
+        paragraph(f"{blocker.object}: {f'{rows}: ' if blocker.of_rows else ''}{blocker.reason}")
         for sample in blocker.samples:
-            paragraph(f"e.g. {sample}", indent=4)
+            paragraph(f"{'e.g.' if blocker.of_rows else 'it answers'} {sample}", indent=4)
         for way in blocker.ways_out:
             paragraph(f"way out: {way}", indent=4)
 

@@ -116,6 +116,8 @@ def refuse_blocked(blockers: Collection[Blocker]) -> None:
 
 
 def _told(blocker: Blocker) -> str:
+    if not blocker.of_rows:
+        return f"{blocker.object}: {blocker.reason}"
     told = "an unknown number of rows block" if blocker.rows == UNKNOWN else amount(blocker.rows, "row blocks", "rows block")
     sample = f", e.g. {blocker.samples[0]}" if blocker.samples else ""
     return f"{told}: {blocker.object}: {blocker.reason}{sample}"

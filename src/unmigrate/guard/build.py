@@ -26,7 +26,7 @@ from unmigrate.guard.program import Program
 from unmigrate.guard.recorder import Recorder
 from unmigrate.guard.rows import rows_shown
 from unmigrate.guard.way_back import Way, back, compared, forward
-from unmigrate.inverse import unseen
+from unmigrate.inverse import server, unseen
 from unmigrate.inverse.checks import checks
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
@@ -99,6 +99,7 @@ def _each(
     database = base
     for migration in pending:
         on_progress(f"guarding {migration.name}")
+        asked = server.checks(migration.name, server.answers(plain.connection, server.asks(migration.sql, plain.observer.catalog)))
         proof = plain.prove(migration)
         plain.require_exact()
         predicted = losses(migration.name, migration.sql, proof.delta)
@@ -111,7 +112,7 @@ def _each(
             for grain in grains:
                 try:
                     attempt = _Attempt(work, database, migration, plain.observer.catalog, park, grain)
-                    yield attempt.guarded(concerned_tables(proof, predicted))
+                    yield _asking(attempt.guarded(concerned_tables(proof, predicted)), asked)
                     break
                 except (_Built, CannotInvert, psycopg.Error, script.ScriptError) as error:
                     reason = reason or " ".join(str(error).split())
@@ -122,10 +123,15 @@ def _each(
             reason = "it manages its transactions itself"
         if attempt is None:
             database, guarded = _unguarded(work, database, migration, proof, predicted, reason)
-            yield guarded
+            yield _asking(guarded, asked)
         else:
             attempt.close()
             database = attempt.database
+
+
+def _asking(guarded: Guarded, asked: tuple[Check, ...]) -> Guarded:
+    """Deployed only where the server answers as scratch did."""
+    return replace(guarded, up=replace(guarded.up, checks=(*guarded.up.checks, *asked)))
 
 
 class _Attempt:
@@ -208,7 +214,7 @@ class _Attempt:
         named = {loss.object for loss in lost}
         if unexplained := [t for t in shown.differing if not any(n == t or n.startswith(f"{t}.") for n in named)]:
             raise _Built(f"its way back does not bring back the rows of {', '.join(unexplained)}")
-        data = "lossy" if lost else "unknown" if shown.uncovered or unseen.unsure(text, undone) else "lossless"
+        data = "lossy" if lost else "unknown" if shown.uncovered or not unseen.sure(text, undone) else "lossless"
         gaps = (*shown.uncovered, *unseen.told(text, undone))
         return Verdict(self._migration.name, down.verdict, down.reason, data, tuple(sorted(named)), gaps), shown.again
 

@@ -33,7 +33,7 @@ from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.invert import invert
 from unmigrate.inverse.losses import resolve, structure, written
 from unmigrate.inverse.model import InverseStep, Loss
-from unmigrate.inverse.unseen import shifted
+from unmigrate.inverse.unseen import shifted, trimmed
 from unmigrate.sql.script import Statement, split
 from unmigrate.sql.writes import writes
 
@@ -220,6 +220,7 @@ class Recorder:
     def _converted(self, statement: Statement, delta: Delta) -> list[Object]:
         """Columns, as before the statement, whose values a type change of it does not give back."""
         names = {loss.object for loss in structure(self._migration, delta) if loss.kind == "values"}
+        names |= {old.name for old, _ in trimmed(delta)}
         if (zoned := shifted(delta)) and self._in_another_zone():
             names |= {o.name for o in zoned}
         if statement.node == "AlterTableStmt":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from unmigrate.catalog.model import Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.inverse.losses import structure, written
-from unmigrate.inverse.unseen import sets_time_zone, shifted
+from unmigrate.inverse.unseen import sets_time_zone, shifted, trimmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ def at_stake(migration: str, sql: str, delta: Delta, worth: Callable[[Object], b
     columns = {o.name: o for o in delta.before.of_kind("column").values() if worth(o)}
     found: Stake = {}
     losses = (*structure(migration, delta), *written(migration, sql, delta))
-    for name in (*(loss.object for loss in losses), *(o.name for o in shifted(delta) if sets_time_zone(sql))):
+    unsure = (*(o for o in shifted(delta) if sets_time_zone(sql)), *(old for old, _ in trimmed(delta)))
+    for name in (*(loss.object for loss in losses), *(o.name for o in unsure)):
         if name in tables:
             key = tables[name].key
             found[key] = AtStake(None, found.get(key, ALL).rewritten)

@@ -13,24 +13,32 @@ _WHOLE = {"smallint": 32767, "integer": 2147483647, "bigint": 922337203685477580
 _NUMBERS = frozenset({*_WHOLE, "numeric", "double precision", "real"})
 _TEXTS = frozenset({"text", "character varying", "character", "citext"})
 _SIZE = re.compile(r"\((\d+)(?:,(-?\d+))?\)")
-# type before -> types whose values all came from it and go back to the same value (both casts are exact)
+# type before -> types whose values all came from it and go back to the same value (both casts are exact); what a size or a smaller range
+# leaves no place for stops the migration itself
 _WIDENINGS = {
-    "smallint": {"integer", "bigint", "numeric", "text"},
-    "integer": {"bigint", "numeric", "text", "double precision"},
-    "bigint": {"numeric", "text"},
-    "boolean": {"text"},
-    "uuid": {"text"},
+    "smallint": {*_WHOLE, "numeric", "real", "double precision", "text", "character varying"},
+    "integer": {*_WHOLE, "numeric", "double precision", "text", "character varying"},
+    "bigint": {*_WHOLE, "numeric", "text", "character varying"},
+    "boolean": {"text", "character varying"},
+    "uuid": {"text", "character varying"},
     "real": {"double precision"},
-    "date": {"text"},
+    "date": {"text", "timestamp without time zone"},
     "inet": {"text"},
     "text": {"character varying", "citext"},
     "citext": {"text", "character varying"},
     "character varying": {"text", "character varying", "citext"},
-    "numeric": {"text"},
-    "jsonb": {"text"},
+    "character": {"text", "character", "character varying", "citext"},
+    "numeric": {"text", "numeric"},
+    "jsonb": {"text", "json"},
     "json": {"text"},
 }
+# of types that are not text already: what their longest value takes
+_LONGEST = {"smallint": 6, "integer": 11, "bigint": 20, "boolean": 5, "uuid": 36}
+_SIZED = frozenset({"character varying", "bit varying", "time without time zone", "time with time zone"})
 ZONED = ("timestamp without time zone", "timestamp with time zone")
+_ROUNDS = frozenset(
+    {("double precision", "real"), ("numeric", "real"), ("numeric", "double precision"), *((zoned, "date") for zoned in ZONED)}
+)  # fmt: skip
 _UUID = r"^\s*([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\s*$"
 _DECIMAL = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?\s*$"
 
@@ -49,19 +57,45 @@ def plain(type_: str, catalog: Catalog) -> str:
 def exact(before: str, after: str) -> bool:
     """Whether every value survives the change of its type and comes back bit by bit; of types that are no enums.
 
-    Only where what is written since does so too, or is counted by `misfit`: other columns are copied before they go back.
+    What is written since is another matter: `misfit` counts what has no place, `rounded` tells of the rest.
     """
     if before == after:
         return True
-    if before.endswith("[]") and after.endswith("[]"):
-        before, after = before[:-2], after[:-2]
+    before, after = _elements(before, after)
     name, now = _SIZE.sub("", before), _SIZE.sub("", after)
     was, size = _size(before), _size(after)
     if name in ZONED and now in ZONED:
         return (size or (6,))[0] >= (was or (6,))[0]
-    if name == now and name in ("character varying", "time without time zone"):
+    if name == now and name in _SIZED:
         return size is None or (was is not None and size[0] >= was[0])
-    return now in _WIDENINGS.get(name, ()) and size is None
+    if now not in _WIDENINGS.get(name, ()):
+        return False
+    if now == "numeric":
+        places = was[1] if was else 0 if name in _WHOLE else None
+        return size is None or (places is not None and size[1] >= places)
+    if size is None or now not in _TEXTS:
+        return True
+    return size[0] >= (was[0] if was else _LONGEST.get(name, size[0] + 1))
+
+
+def trimmed(before: str, after: str) -> bool:
+    """Whether text got a limit: the migration fails on what is longer, but for spaces at the end, which it cuts off."""
+    before, after = _elements(before, after)
+    return {_SIZE.sub("", before), _SIZE.sub("", after)} <= _TEXTS and _size(after) is not None and not exact(before, after)
+
+
+def rounded(now: str, wanted: str) -> bool:
+    """Whether values can lose digits on the way to another type, or their time of day, without `misfit` counting them."""
+    now, wanted = _elements(now, wanted)
+    name, back = _SIZE.sub("", now), _SIZE.sub("", wanted)
+    if (name in ZONED and back in ZONED) or (name == back and name in _CLOCKS):
+        return (_size(wanted) or (6,))[0] < (_size(now) or (6,))[0]
+    return (name, back) in _ROUNDS
+
+
+def _elements(one: str, other: str) -> tuple[str, str]:
+    """Of two arrays the types of their elements."""
+    return (one[:-2], other[:-2]) if one.endswith("[]") and other.endswith("[]") else (one, other)
 
 
 def misfit(value: str, now: str, wanted: str, before: Enums, after: Enums) -> str | None:
@@ -120,8 +154,8 @@ def _number(value: str, now: str, wanted: str, size: tuple[int, int] | None, was
     if wanted in _WHOLE:
         if now in _WHOLE and _WHOLE[now] <= _WHOLE[wanted]:
             return ""
-        number = value if now in _WHOLE else f"round({value})"
-        return f"{number} > {_WHOLE[wanted]} OR {number} < {-_WHOLE[wanted] - 1}"
+        fraction = "" if now in _WHOLE else f"{value} <> round({value}) OR "
+        return f"{fraction}{value} > {_WHOLE[wanted]} OR {value} < {-_WHOLE[wanted] - 1}"
     if wanted == "real" and now in ("double precision", "numeric"):
         listed = "('Infinity', '-Infinity', 'NaN')" if now == "double precision" else "('NaN')"
         return f"{value}::text NOT IN {listed} AND {value} <> 0 AND (abs({value}) > 3.4e38 OR abs({value}) < 1.2e-38)"
@@ -131,7 +165,8 @@ def _number(value: str, now: str, wanted: str, size: tuple[int, int] | None, was
         whole, places = size
         if was and now == "numeric" and was[1] <= places and was[0] - was[1] <= whole - places:
             return ""
-        return f"abs({value}::numeric) >= 1e{whole - places} OR {value} <> round({value}::numeric, {places})"
+        number = f"{value}::numeric"
+        return f"{number} <> 'NaN' AND (abs({number}) >= 1e{whole - places} OR {number} <> round({number}, {places}))"
     return ""
 
 

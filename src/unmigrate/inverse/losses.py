@@ -7,8 +7,9 @@ from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.catalog.sqltext import bare
 from unmigrate.inverse import unseen
-from unmigrate.inverse.fits import exact, plain
 from unmigrate.inverse.model import Loss
+from unmigrate.inverse.retyped import base, coarser, cut, exact
+from unmigrate.inverse.server import bodies
 from unmigrate.sql.writes import Write, Writes, identifiers, may_write, only_read, writes
 
 _CHANGES_ROW = re.compile(r"\bBEFORE\b.*\bUPDATE\b")  # a trigger that may
@@ -36,6 +37,10 @@ def added(deltas: Iterable[tuple[str, Delta]], end: Catalog) -> Iterator[Loss]:
                 yield Loss(migration, o.name, "added table", "the migration added it; rows written since go to the vault")
             elif o.kind == "column" and o.parent not in tables and not o.facts["generated"]:
                 yield Loss(migration, o.name, "added column", "the migration added it; values written since go to the vault")
+        for old, new in delta.altered:
+            if (o := end.get(new.key)) is not None and coarser(delta, old, new):
+                reason = f"values written since are rounded to {old.facts['type']} again; as they are they go to the vault"
+                yield Loss(migration, o.name, "added column", reason)
 
 
 def structure(migration: str, delta: Delta) -> Iterator[Loss]:
@@ -48,27 +53,11 @@ def structure(migration: str, delta: Delta) -> Iterator[Loss]:
             yield Loss(migration, o.name, "column", "the migration dropped the column")
     retyped = {new.name for old, new in delta.altered if new.kind == "enum"}
     for old, new in delta.altered:
-        if new.kind == "column" and new.changes(old) & {"type", "collation"} and not _exact(old, new, delta):
+        if new.kind == "column" and new.changes(old) & {"type", "collation"} and not (exact(delta, old, new) or cut(delta, old, new)):
             reason = f"the migration changed its type from {old.facts['type']} to {new.facts['type']}"
             yield Loss(migration, old.name, "values", reason)
-        elif new.kind == "column" and _base(new.facts["type"]) in retyped and "type" in new.changes(old):
+        elif new.kind == "column" and base(new.facts["type"]) in retyped and "type" in new.changes(old):
             yield Loss(migration, old.name, "values", "the migration replaced its enum type")
-
-
-def _base(type_: str) -> str:
-    return type_.removesuffix("[]")
-
-
-def _exact(old: Object, new: Object, delta: Delta) -> bool:
-    """Whether every old value survives the type change and comes back bit by bit."""
-    if "collation" in new.changes(old) and "type" not in new.changes(old):
-        return True
-    before, after = old.facts["type"], new.facts["type"]
-    labels = {o.name for o in delta.before.of_kind("enum").values()}
-    new_labels = {o.name for o in delta.after.of_kind("enum").values()}
-    if _base(before) in labels or _base(after) in new_labels:  # by label, or the migration itself would have failed
-        return all(_base(t) in (*labels, *new_labels, "text", "character varying") for t in (before, after))
-    return exact(plain(before, delta.before), plain(after, delta.after))
 
 
 def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
@@ -78,12 +67,15 @@ def written(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
     changed = [(write, table) for write in text.tables for table in resolve(write, delta, tables)]
     for write, table in changed:
         yield from _one_write(migration, write, table, delta, tables, text.renamed)
-    for table_name, column in text.conversions:
+    for table_name, column in (*text.conversions, *text.shortened):
         for table in resolve(table_name, delta, tables):
-            names = [c.name for c in delta.before.columns(table.key) if bare(c.facts["label"]) == column]
-            yield Loss(migration, names[0] if names else table.name, "values", "the migration converted its values by an expression")
-    bodies = [*text.opaque, *_routine_bodies(text.calls, delta)]
-    for body in bodies:
+            named = [c for c in delta.before.columns(table.key) if bare(c.facts["label"]) == column]
+            now = delta.after.get(named[0].key) if named else None
+            if (table_name, column) in text.shortened and now is not None and exact(delta, named[0], now):
+                continue
+            yield Loss(migration, named[0].name if named else table.name, "values", "the migration converted its values by an expression")
+    code = [*text.opaque, *bodies(text.calls, (delta.before, delta.after))]
+    for body in code:
         for table in _mentioned(body, delta, tables):
             yield Loss(migration, table.name, "values", "code that the migration runs may write to it")
     for write, table in changed:
@@ -115,7 +107,7 @@ def _one_write(
         verb = {"insert": "inserted rows", "delete": "deleted rows", "truncate": "emptied it"}.get(write.verb, "updated rows")
         yield Loss(migration, table.name, "values", f"the migration {verb}")
     for trigger in triggers:
-        for body in _routine_bodies(identifiers(trigger.facts["definition"]), delta):
+        for body in bodies(identifiers(trigger.facts["definition"]), (delta.before, delta.after)):
             for other in _mentioned(body, delta, tables):
                 yield Loss(migration, other.name, "values", f"trigger {trigger.facts['label']} may write to it")
 
@@ -185,12 +177,6 @@ def _referenced(fk: Object) -> frozenset[str]:
     """Columns of the other table that a foreign key points to."""
     match = re.search(r"REFERENCES .*?\(([^)]*)\)", fk.facts["definition"])
     return frozenset(bare(name.strip()) for name in match[1].split(",")) if match else frozenset()
-
-
-def _routine_bodies(names: Iterable[str], delta: Delta) -> list[str]:
-    wanted = set(names)
-    catalogs: tuple[Catalog, ...] = (delta.before, delta.after)
-    return sorted({o.facts["definition"] for c in catalogs for o in c.of_kind("routine").values() if bare(o.facts["label"]) in wanted})
 
 
 def _mentioned(body: str, delta: Delta, tables: Mapping[Key, Object]) -> list[Object]:

@@ -5,6 +5,8 @@ from typing import Literal
 
 from unmigrate.catalog.model import Key
 
+SERVER = "the server"  # the object of a check that asks for no rows
+
 
 @dataclass(frozen=True, slots=True)
 class InverseStep:

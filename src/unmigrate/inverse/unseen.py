@@ -9,10 +9,12 @@ from collections.abc import Iterator
 
 from unmigrate.catalog.model import Key, Object
 from unmigrate.catalog.observer import Delta
+from unmigrate.inverse import server
 from unmigrate.inverse.checks import asked, checks, fitting
 from unmigrate.inverse.counting import counting
 from unmigrate.inverse.fits import ZONED
 from unmigrate.inverse.model import Loss
+from unmigrate.inverse.retyped import coarser, cut
 
 _SETS_TIME_ZONE = re.compile(r"\btime\s*zone\b\s*(=|to\b|'|local|default)|set_config\(\s*'timezone'", re.IGNORECASE)
 
@@ -28,19 +30,32 @@ def lost(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
 
 def unsure(sql: str, delta: Delta) -> tuple[tuple[str, str], ...]:
     """(column, why): values of which nobody knows whether they come back as they were."""
-    if sets_time_zone(sql):
-        return ()
     same = "come back as they were only where migration and rollback run with the same TimeZone, one without summer time"
-    return tuple((old.name, same) for old in shifted(delta))
+    spaces = "come back as they were, but for spaces at the end beyond {}, which the migration cut off"
+    zoned = () if sets_time_zone(sql) else tuple((old.name, same) for old in shifted(delta))
+    return (*zoned, *((old.name, spaces.format(new.facts["type"])) for old, new in trimmed(delta)))
+
+
+def sure(sql: str, delta: Delta) -> bool:
+    """Whether what generated rows showed may be claimed: nothing is unsure, and the migration asked the server nothing."""
+    return not (unsure(sql, delta) or server.asks(sql, delta.before, delta.after))
+
+
+def trimmed(delta: Delta) -> list[tuple[Object, Object]]:
+    """Columns of text, before and after, that got a limit."""
+    return [(old, new) for old, new in delta.altered if cut(delta, old, new)]
 
 
 def told(sql: str, delta: Delta) -> tuple[str, ...]:
     """All of it that is no loss, in words."""
     again = "goes on after the highest number that rows have: numbers of deleted rows may be given again"
+    coarse = [(old, new) for old, new in delta.altered if coarser(delta, old, new)]
     return (
         *(f"values of {name} {why}" for name, why in unsure(sql, delta)),
         *(f"rows can stop the way back of {name}, uncounted: {why}" for name, why in stricter(delta)),
         *(f"{name} {again}" for _, name, fresh in counting(delta) if fresh),
+        *server.told(sql, delta.before, delta.after),
+        *(f"values of {new.name} written since are rounded to {old.facts['type']}" for old, new in coarse),
     )
 
 

@@ -1,20 +1,20 @@
 """Making a plan: replay on scratch up to the migrations to be undone, prove each, and put their ways back together."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.model import Catalog, Key
 from unmigrate.errors import EnvironmentProblem, RefusedError, UnmigrateError, UsageError
-from unmigrate.inverse import unseen
+from unmigrate.inverse import server, unseen
 from unmigrate.inverse.checks import checks
 from unmigrate.inverse.losses import added, losses
 from unmigrate.inverse.model import InverseStep
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.plan.locks import locks
-from unmigrate.plan.model import Lock, Loss, Plan, Step, Verdict
+from unmigrate.plan.model import Check, Lock, Loss, Plan, Step, Verdict
 from unmigrate.plan.options import options
 from unmigrate.plan.pools import remarks, rewritten
 from unmigrate.prisma.migrations import Migration
@@ -53,17 +53,22 @@ def build(work: Workspace, request: Request, on_progress: Progress) -> Plan:
     connection = history.connection
     start = history.observer.catalog
     proofs, undoes = [], []
+    asked: list[Check] = []
     for migration in undone:
         on_progress(f"proving {migration.name}")
+        questions = server.asks(migration.sql, history.observer.catalog)
+        before = server.answers(connection, questions)
         undoes.append(_replayed(migration, lambda m=migration: statement_map(history, m)))  # type: ignore[misc]
         proofs.append(_replayed(migration, lambda m=migration: history.prove(m)))  # type: ignore[misc]
+        asked += server.checks(migration.name, before, server.answers(connection, questions))
     reason = _prove_together(history, proofs, start)
     history.require_exact()
     witness = committed(work, request.migrations, request.count, proofs) if not reason else ""
     data = _prove_rows(work, kept, proofs, on_progress) if request.rows else [None] * len(proofs)
     connection.close()
     verdicts = tuple(_verdict(p, d, reason or witness) for p, d in zip(proofs, data, strict=True))
-    return _assemble(work, request, proofs, undoes, verdicts, start, history.observer.catalog)
+    plan = _assemble(work, request, proofs, undoes, verdicts, start, history.observer.catalog)
+    return replace(plan, checks=(*plan.checks, *asked))
 
 
 def _replayed(migration: Migration, run: Callable[[], Any]) -> Any:

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from unmigrate.inverse.model import Check, Loss
+from unmigrate.inverse.model import SERVER, Check, Loss
 
 __all__ = ["Blocker", "Check", "Lock", "Loss", "Option", "Phase", "Plan", "PlanFormatError", "Step", "Verdict", "WayOut", "from_json"]
 
@@ -60,6 +60,10 @@ class Blocker:
     rows: int
     samples: tuple[str, ...]
     ways_out: tuple[str, ...]
+
+    @property
+    def of_rows(self) -> bool:
+        return self.object != SERVER
 
 
 @dataclass(frozen=True, slots=True)

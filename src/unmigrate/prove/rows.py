@@ -142,7 +142,7 @@ class RowsHistory:
         bare |= {name: self._empty[name] for name in before.keys() & self._empty.keys()}
         uncovered = [*refused, *newer, *(f"{name} has no rows: {bare[name]}" for name in sorted(bare))]
         uncovered += [f"{name} cannot be read: {content[name].problem}" for name in sorted(content) if content[name].problem]
-        sure = not (uncovered or blocked or proof.refused or unseen.unsure(proof.migration.sql, proof.delta))
+        sure = not (uncovered or blocked or proof.refused) and unseen.sure(proof.migration.sql, proof.delta)
         verdict: Data = "lossy" if found else "lossless" if sure else "unknown"
         return DataProof(verdict, tuple(found), (*uncovered, *unseen.told(proof.migration.sql, proof.delta)), blocked)
 

@@ -143,7 +143,7 @@ def _proofs(
             effects.append(observe_up(stage, migration.sql))
             proofs.append(stage.history.prove(migration))
             stage.history.require_exact()
-            downs.append(() if proofs[-1].refused else observe_down(stage.history, proofs[-1].statements))
+            downs.append(observe_down(stage, proofs[-1]))
     finally:
         stage.close()
     return proofs, effects, downs

@@ -39,14 +39,16 @@ class Write:
 class Writes:
     """tables: writes seen in the text. calls: names of functions called by statements. opaque: bodies that run unseen.
 
-    conversions: (table, column) whose type change has a USING that is more than a cast of the column itself. renamed: (table, old, new)
-    of columns. dropped, added: places where ALTER TABLE drops and adds constraints, by (table, constraint).
+    conversions: (table, column) whose type change has a USING that is more than a cast of the column itself. shortened: those where it is
+    a cast to a size, which cuts off what is longer. renamed: (table, old, new) of columns. dropped, added: places where ALTER TABLE drops
+    and adds constraints, by (table, constraint).
     """
 
     tables: tuple[Write, ...] = ()
     calls: frozenset[str] = frozenset()
     opaque: tuple[str, ...] = ()
     conversions: tuple[tuple[Write, str], ...] = ()
+    shortened: tuple[tuple[Write, str], ...] = ()
     renamed: tuple[tuple[str, str, str], ...] = ()
     dropped: Mapping[tuple[str, str], int] = field(default_factory=dict)
     added: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -66,19 +68,20 @@ def writes(sql: str) -> Writes:
     calls: set[str] = set()
     opaque: list[str] = []
     conversions: list[tuple[Write, str]] = []
+    shortened: list[tuple[Write, str]] = []
     dropped: dict[tuple[str, str], int] = {}
     added: dict[tuple[str, str], int] = {}
     for statement in statements:
         for raw in parse_sql(statement.text):
             if statement.node == "AlterTableStmt":
-                conversions += _conversions(raw.stmt)
+                _conversions(raw.stmt, conversions, shortened)
                 _constraints(raw.stmt, statement.start, dropped, added)
             else:
                 known = len(found)
                 _collect(raw.stmt, found, calls, opaque)
                 found[known:] = [replace(write, at=statement.start) for write in found[known:]]
     opaque += _own_bodies(sql, calls, opaque)
-    return Writes(tuple(found), frozenset(calls), tuple(opaque), tuple(conversions), _renamed(sql), dropped, added)
+    return Writes(tuple(found), frozenset(calls), tuple(opaque), tuple(conversions), tuple(shortened), _renamed(sql), dropped, added)
 
 
 def _renamed(sql: str) -> tuple[tuple[str, str, str], ...]:
@@ -112,15 +115,18 @@ def _function_name(text: str) -> str:
     return str(node.funcname[-1].sval)
 
 
-def _conversions(node: Any) -> list[tuple[Write, str]]:
+def _conversions(node: Any, conversions: list[tuple[Write, str]], shortened: list[tuple[Write, str]]) -> None:
     from pglast.enums import AlterTableType
 
-    result = []
     for command in node.cmds:
         using = getattr(command.def_, "raw_default", None)
-        if command.subtype == AlterTableType.AT_AlterColumnType and using is not None and not _is_cast_of(using, command.name):
-            result.append((_write("convert", node.relation), command.name))
-    return result
+        if command.subtype != AlterTableType.AT_AlterColumnType or using is None:
+            continue
+        written = (_write("convert", node.relation), command.name)
+        if not _is_cast_of(using, command.name):
+            conversions.append(written)
+        elif _has_size(using):
+            shortened.append(written)
 
 
 def _constraints(node: Any, at: int, dropped: dict[tuple[str, str], int], added: dict[tuple[str, str], int]) -> None:
@@ -141,6 +147,15 @@ def _is_cast_of(expression: Any, column: str) -> bool:
         expression = expression.arg
     plain = type(expression).__name__ == "ColumnRef" and getattr(expression.fields[-1], "sval", None) == column
     return plain and all(name in ("text", "varchar") for name in casts[1:])
+
+
+def _has_size(expression: Any) -> bool:
+    """Whether one of its casts names a size."""
+    while type(expression).__name__ == "TypeCast":
+        if expression.typeName.typmods:
+            return True
+        expression = expression.arg
+    return False
 
 
 def _collect(node: Any, found: list[Write], calls: set[str], opaque: list[str]) -> None:

@@ -20,6 +20,8 @@ def _find(subject: Subject) -> Iterator[Hit]:
         yield Hit(f"values of {name} {reason}", place_of(subject, name))
     if subject.checks or unseen or subject.data is None:
         return
+    if subject.proof is not None and subject.proof.emptied:
+        yield Hit(f"rows that the history itself writes stop the way back: {'; '.join(subject.proof.notes)}")
     met = [gap.removeprefix(_MET) for gap in subject.data.not_covered if gap.startswith(_MET)]
     for says in [*([subject.data.blocked] if subject.data.blocked else []), *met]:
         yield Hit(f"generated rows stopped the way back: {says}")

@@ -7,7 +7,8 @@ from unmigrate.lint.model import Hit, Rule, Subject
 
 def _find(subject: Subject) -> Iterator[Hit]:
     if cut := subject.second_run:
-        message = f"interrupted after statement {cut.done}, it cannot be run again: {cut.says}"
+        when = f"after statement {cut.done}" if cut.done else "in its first statement"
+        message = f"interrupted {when}, it cannot be run again: {cut.says}"
         yield Hit(message, cut.at)
 
 
