@@ -150,7 +150,9 @@ def test_pre_commit_installs_the_hook_and_refuses_the_commit(project: Path, tmp_
     hook = {"id": "unmigrate-check", "args": ["--base", "origin/main"]}
     (project / ".pre-commit-config.yaml").write_text(yaml.safe_dump({"repos": [{"repo": str(ours), "rev": head, "hooks": [hook]}]}))
     program = str(Path(sys.executable).with_name("pre-commit"))
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "PYTHONPATH"))} | {"PRE_COMMIT_HOME": str(tmp_path / "home")}
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "PYTHONPATH"))} | {
+        "PRE_COMMIT_HOME": str(tmp_path / "home")
+    }
 
     def commit(message: str) -> "subprocess.CompletedProcess[str]":
         git(project, "add", "-A")

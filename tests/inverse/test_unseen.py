@@ -26,6 +26,14 @@ CASES = [
     ("ALTER TYPE pair DROP ATTRIBUTE b", "lossy", "lossy", "public.c.v"),
     (ZONE, "unknown", "unknown", "values of public.u.at come back"),
     (f"SET timezone = 'Asia/Tokyo'; {ZONE}", "lossy", "lossless", "public.u.at"),
+    (f"{ZONE} USING at AT TIME ZONE 'UTC'", "lossless", "lossless", ""),
+    (f"{ZONE} USING at AT TIME ZONE 'Europe/Paris'", "lossy", "lossless", "public.u.at"),
+    (
+        f"ALTER TABLE u ALTER name SET DEFAULT (now() AT TIME ZONE 'UTC')::text; {ZONE}",
+        "unknown",
+        "unknown",
+        "values of public.u.at come back",
+    ),
     ("ALTER TABLE p DETACH PARTITION p1", "lossless", "lossless", "way back of public.p1, uncounted"),
     ("ALTER TABLE r DROP CONSTRAINT ex", "lossless", "lossless", "way back of public.r.ex, uncounted"),
 ]
@@ -47,6 +55,23 @@ def test_told_with_every_claim(work: Workspace, sql: str, plain: str, guarded: s
     for each in (deployed.up.verdicts[0], deployed.back.verdicts[0]):
         assert each.data == guarded
         assert guarded == "lossless" == each.data != plain or told in str((each.lost, each.not_covered))
+
+
+def test_timestamps_return_in_the_zone_that_the_migration_names(work: Workspace, target: psycopg.Connection[Any]) -> None:
+    """Whatever the TimeZone of either session."""
+    sql = """ALTER TABLE "T" ALTER "at" TYPE timestamptz(3) USING "at" AT TIME ZONE 'UTC', ALTER until TYPE timestamp(3) USING until AT TIME ZONE 'Etc/UTC'"""
+    history = [migration("1_before", 'CREATE TABLE "T" ("at" timestamp(3), until timestamptz(3))'), migration("2_change", sql)]
+    plan = build(work, Request(history, 1), lambda _: None)
+    assert (plan.verdicts[0].data, plan.verdicts[0].not_covered) == ("lossless", ())
+    target.execute(history[0].sql)
+    target.execute("INSERT INTO \"T\" VALUES ('2024-03-31 02:30', '2024-10-27 01:30+00')")
+    target.execute("SET timezone = 'Asia/Tokyo'")
+    target.execute(sql)
+    target.execute("SET timezone = 'Europe/Paris'")
+    for step in plan.steps:
+        target.execute(step.sql)
+    target.execute("SET timezone = 'UTC'")
+    assert target.execute('SELECT "at"::text, until::text FROM "T"').fetchone() == ("2024-03-31 02:30:00", "2024-10-27 01:30:00+00")
 
 
 def test_told_without_rows_too(work: Workspace) -> None:

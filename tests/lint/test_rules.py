@@ -122,3 +122,14 @@ def test_rows_of_the_history_itself_refuse_nothing(work: Workspace) -> None:
     findings = found(work, 'ALTER TABLE "User" DROP COLUMN "nickname";', before=rows)
     assert "no-way-back" not in {f.rule for f in findings}
     assert [f.message for f in findings if f.rule == "inverse-can-fail" and "returns as NOT NULL" in f.message]
+
+
+def test_a_label_in_a_column_that_goes_again_stops_nothing(work: Workspace) -> None:
+    sql = """ALTER TYPE "Role" ADD VALUE 'OWNER'; ALTER TABLE "Order" ADD COLUMN "by" "Role";"""
+    told = [f.message for f in found(work, sql) if f.rule == "inverse-can-fail"]
+    assert len(told) == 1 and 'public."User".role' in told[0]
+
+
+def test_what_scratch_lacks_is_no_fault_of_the_migration(work: Workspace) -> None:
+    (finding,) = [f for f in found(work, 'CREATE EXTENSION "postgis_raster_nowhere";') if f.rule == "does-not-replay"]
+    assert finding.message.startswith("it cannot be tried here: ")

@@ -95,7 +95,7 @@ def _removed_labels(migration: str, delta: Delta) -> Iterable[Check]:
             if (
                 column.kind != "column"
                 or column.facts["type"] not in (new.name, f"{new.name}[]")
-                or column.parent not in delta.before.objects
+                or column.key not in delta.before.objects  # a new one goes before its type does
             ):
                 continue
             label, table = column.facts["label"], column.facts["table"]

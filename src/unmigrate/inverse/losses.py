@@ -10,6 +10,7 @@ from unmigrate.inverse import unseen
 from unmigrate.inverse.model import Loss
 from unmigrate.inverse.retyped import base, coarser, cut, exact
 from unmigrate.inverse.server import bodies
+from unmigrate.inverse.zones import by_zone
 from unmigrate.sql.writes import Write, Writes, identifiers, may_write, only_read, writes
 
 _CHANGES_ROW = re.compile(r"\bBEFORE\b.*\bUPDATE\b")  # a trigger that may
@@ -17,7 +18,9 @@ _CHANGES_ROW = re.compile(r"\bBEFORE\b.*\bUPDATE\b")  # a trigger that may
 
 def losses(migration: str, sql: str, delta: Delta) -> tuple[Loss, ...]:
     """Losses of undoing a plainly deployed migration. Rows that only judge a value by running are named all the same."""
-    found = [*structure(migration, delta), *written(migration, sql, delta), *unseen.lost(migration, sql, delta)]
+    back = {delta.before.objects[key].name for key in by_zone(sql, delta)}
+    converted = (loss for loss in written(migration, sql, delta) if loss.object not in back)
+    found = [*structure(migration, delta), *converted, *unseen.lost(migration, sql, delta)]
     unique: dict[str, Loss] = {}
     for loss in found:
         unique.setdefault(loss.object, loss)

@@ -15,8 +15,9 @@ from unmigrate.inverse.counting import counting
 from unmigrate.inverse.fits import ZONED
 from unmigrate.inverse.model import Loss
 from unmigrate.inverse.retyped import coarser, cut
+from unmigrate.inverse.zones import by_zone
 
-_SETS_TIME_ZONE = re.compile(r"\btime\s*zone\b\s*(=|to\b|'|local|default)|set_config\(\s*'timezone'", re.IGNORECASE)
+_SETS_TIME_ZONE = re.compile(r"\bset\s+(session\s+|local\s+)?time\s*zone\b|set_config\(\s*'timezone'", re.IGNORECASE)
 
 
 def lost(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
@@ -24,7 +25,7 @@ def lost(migration: str, sql: str, delta: Delta) -> Iterator[Loss]:
     yield from _counters(migration, delta)
     yield from _attributes(migration, delta)
     if sets_time_zone(sql):
-        for old in shifted(delta):
+        for old in _open(sql, delta):
             yield Loss(migration, old.name, "values", "the migration converted its values in a time zone that it sets")
 
 
@@ -32,7 +33,7 @@ def unsure(sql: str, delta: Delta) -> tuple[tuple[str, str], ...]:
     """(column, why): values of which nobody knows whether they come back as they were."""
     same = "come back as they were only where migration and rollback run with the same TimeZone, one without summer time"
     spaces = "come back as they were, but for spaces at the end beyond {}, which the migration cut off"
-    zoned = () if sets_time_zone(sql) else tuple((old.name, same) for old in shifted(delta))
+    zoned = () if sets_time_zone(sql) else tuple((old.name, same) for old in _open(sql, delta))
     return (*zoned, *((old.name, spaces.format(new.facts["type"])) for old, new in trimmed(delta)))
 
 
@@ -76,6 +77,12 @@ def stricter(delta: Delta) -> Iterator[tuple[str, str]]:
 def sets_time_zone(sql: str) -> bool:
     """Whether it may run in another time zone than its way back, which runs in the session's."""
     return _SETS_TIME_ZONE.search(sql) is not None
+
+
+def _open(sql: str, delta: Delta) -> list[Object]:
+    """Those `shifted` for which the migration itself names no zone that brings them back."""
+    given = by_zone(sql, delta)
+    return [old for old in shifted(delta) if old.key not in given]
 
 
 def shifted(delta: Delta) -> list[Object]:

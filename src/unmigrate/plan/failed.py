@@ -105,7 +105,7 @@ def _states(connection: psycopg.Connection[Any], history: History, migration: Mi
         after = observer.catalog
         delta = Delta.between(before, after)
         try:
-            steps = tuple(history.invert(delta))
+            steps = tuple(history.invert(delta, statement.text))
         except CannotInvert as reason:
             message = f"{migration.name} failed half-way, and its statement {len(states)} cannot be undone: {reason}"
             raise RefusedError(message, code="unproved", remedy="restore a snapshot from before it") from reason

@@ -16,6 +16,7 @@ from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.fill import with_values
 from unmigrate.inverse.invert import invert
 from unmigrate.inverse.model import InverseStep
+from unmigrate.inverse.zones import by_zone, with_zones
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.attempt import Attempt, attempt, emptying
 from unmigrate.scratch.sandbox import roles_dropped
@@ -99,7 +100,7 @@ class History:
         applied = replay.apply(self.connection, self.observer, migration.sql)
         if applied.mode != "transaction":
             self.observer.begin()
-        delta, source, (steps, outcome) = applied.delta, "net", self._net(applied, last=migration.down_sql is None)
+        delta, source, (steps, outcome) = applied.delta, "net", self._net(applied, migration)
         if outcome.verdict == "refused" and applied.mode == "transaction":
             delta, fine_steps, fine = self._fine(migration, delta.before)
             if fine is not None and fine.verdict != "refused":
@@ -141,18 +142,19 @@ class History:
             outcome = Attempt("refused", f"{outcome.reason}; {script.ONE_TRANSACTION}")
         return [InverseStep(text, "script", "down.sql", frozenset())], outcome
 
-    def _net(self, applied: replay.Applied, *, last: bool) -> tuple[list[InverseStep], Attempt]:
+    def _net(self, applied: replay.Applied, migration: Migration) -> tuple[list[InverseStep], Attempt]:
         try:
-            steps = self.invert(applied.delta)
+            steps = self.invert(applied.delta, migration.sql)
         except CannotInvert as reason:
             return [], Attempt("refused", str(reason))
         point = replay.APPLIED if applied.mode == "transaction" else None
         statements = [step.sql for step in steps]
-        return steps, attempt(self.connection, self.observer, applied.delta, statements, savepoint=point, last=last)
+        return steps, attempt(self.connection, self.observer, applied.delta, statements, savepoint=point, last=migration.down_sql is None)
 
-    def invert(self, delta: Delta) -> list[InverseStep]:
-        """What undoes a delta just observed on this connection. Raises CannotInvert."""
-        return with_values(invert(delta, dependents_on(self.connection), castable_on(self.connection)), self.fill)
+    def invert(self, delta: Delta, sql: str) -> list[InverseStep]:
+        """What undoes a delta just observed on this connection, which this text made. Raises CannotInvert."""
+        steps = invert(delta, dependents_on(self.connection), castable_on(self.connection))
+        return with_values(with_zones(steps, by_zone(sql, delta), delta), self.fill)
 
     def _fine(self, migration: Migration, before: Catalog) -> tuple[Delta, list[InverseStep], Attempt | None]:
         """Once more, observed statement by statement; no attempt where the file cannot be split or behaves differently so.
@@ -177,7 +179,7 @@ class History:
             if statement.control:
                 continue
             self.connection.execute(statement.text)
-            blocks.append(self.invert(self.observer.refresh()))
+            blocks.append(self.invert(self.observer.refresh(), statement.text))
         return blocks
 
 
