@@ -93,6 +93,24 @@ def test_it_holds_together(url: str) -> None:
     assert not found.over and found.tables['public."User"'].tuples == 3000
 
 
+def test_tables_that_nobody_analyzed_are_weighed(pool: Pool) -> None:
+    """As after pg_restore."""
+    name = pool.create()
+    with pool.connect(name) as connection:
+        connection.execute('CREATE TABLE "Log" (id int PRIMARY KEY, text text) WITH (autovacuum_enabled = off)')
+        connection.execute("INSERT INTO \"Log\" SELECT g, repeat('x', 100) FROM generate_series(1, 20000) g")
+        connection.execute(
+            "CREATE TABLE part (id int) PARTITION BY RANGE (id); CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (9000)"
+        )
+        connection.execute("INSERT INTO part SELECT g FROM generate_series(1, 8000) g")
+    found = taken(_url(pool.conninfo(name)), Sample(rows=300), 'public."Log"').tables
+    pool.drop(name)
+    assert (
+        15000 < found['public."Log"'].tuples < 25000 and found['public."Log"'].size > 2_000_000 and found['public."Log"'].indexes > 100_000
+    )
+    assert 5000 < found["public.part"].tuples < 12000
+
+
 def test_nothing_personal_is_read(url: str) -> None:
     found = taken(url, Sample(rows=500), 'public."User"')
     text = json.dumps([t.rows for t in found.tables.values()]).lower()

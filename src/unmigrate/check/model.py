@@ -30,7 +30,7 @@ class Advice:
         if self.flags:
             gate = f"use of what is new belongs behind the flag {' or '.join(self.flags)}"
         else:
-            gate = "no flag in unmigrate.toml names this migration: [[flags]] lets a rollback switch off the use of what is new"
+            gate = "where a feature flag stands before the use of what is new, [[flags]] in unmigrate.toml lets a rollback switch it off"
         return f"{self.command} makes two of it: add and fill now, drop later; {gate}"
 
 

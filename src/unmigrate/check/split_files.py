@@ -70,7 +70,7 @@ def gate(new: Sequence[str], flags: Sequence[str]) -> str:
     """Which feature flag should stand before the use of what is new."""
     if flags:
         return f"Use {'it' if len(new) == 1 else 'them'} behind the flag {' or '.join(flags)} (unmigrate.toml)."
-    return "No flag in unmigrate.toml names this migration: a [[flags]] entry lets a rollback switch off their use first."
+    return "Where a feature flag stands before their use, [[flags]] in unmigrate.toml lets a rollback switch it off first."
 
 
 def write(folder: Path, made: Sequence[File]) -> list[Path]:

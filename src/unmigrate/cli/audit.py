@@ -1,6 +1,7 @@
 """unmigrate audit"""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ def command(
         cache = AuditCache(work, migrations, rows=rows, beside=html_file is not None) if use_cache and work.pool.server.persistent else None
         witness = DumpWitness(work, sample=not dump) if dump or dump_sample else None
         proving = audit(work, migrations, rows=rows, cache=cache, witness=witness, beside=html_file is not None, jobs=jobs)
+        if sys.stdout.isatty():
+            click.echo(click.style(f"{'migration':60}  {'schema':12}  {'data':8}  what is lost, or why it is refused", dim=True))
         for entry in render.progress(proving, len(migrations), "auditing"):
             entries.append(entry)
             if down_dir and entry.down is not None:
@@ -79,6 +82,8 @@ def command(
         html_file.write_text(html(report, str(migrations_dir)), encoding="utf-8")
     if json_file:
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    for written in filter(None, (html_file, json_file)):
+        render.say(f"written: {written}")
     for reason in left_out:
         click.echo(f"left out: {reason}")
     for stopped in (e for e in entries if "remedy" in e.report["schema"]):

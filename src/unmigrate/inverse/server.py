@@ -30,8 +30,8 @@ def bodies(names: Iterable[str], catalogs: Iterable[Catalog]) -> list[str]:
 
 def told(sql: str, *catalogs: Catalog) -> tuple[str, ...]:
     """In words."""
-    held = "what is said here holds for scratch's answer"
-    return tuple(f"the migration asks the server: {_short(q.text)}; {held}" for q in asks(sql, *catalogs))
+    listed = "; ".join(_short(q.text) for q in asks(sql, *catalogs))
+    return (f"what is said holds for scratch's answer: the migration asks the server: {listed}",) if listed else ()
 
 
 def answers(connection: psycopg.Connection[Any], asked: Iterable[Question]) -> dict[Question, str]:

@@ -47,7 +47,8 @@ class Sampled:
 
 # From the statistics: asking for the files' sizes would wait for locks.
 _SIZES = """
-SELECT t.oid::int8, sum(greatest(c.reltuples, 0))::float8, sum((c.relpages + coalesce(o.relpages, 0))::int8 * b.size)::int8,
+SELECT t.oid::int8, bool_or(c.reltuples < 0 AND c.relkind = 'r'), sum(greatest(c.reltuples, 0))::float8,
+  sum((c.relpages + coalesce(o.relpages, 0))::int8 * b.size)::int8,
   coalesce(sum((SELECT sum(x.relpages) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
     WHERE i.indrelid = c.oid) * b.size), 0)::int8
 FROM pg_catalog.unnest(%s::oid[]) AS t(oid)
@@ -56,6 +57,12 @@ CROSS JOIN LATERAL (WITH RECURSIVE l(relid) AS (SELECT t.oid
   JOIN pg_catalog.pg_class p ON p.oid = h.inhparent AND p.relkind = 'p') SELECT relid FROM l) AS l
 CROSS JOIN (SELECT pg_catalog.current_setting('block_size')::int8 AS size) AS b
 JOIN pg_catalog.pg_class c ON c.oid = l.relid LEFT JOIN pg_catalog.pg_class o ON o.oid = c.reltoastrelid GROUP BY t.oid"""
+
+# Of tables that nobody analyzed, which is so after pg_restore: once their rows were looked for, so that they are locked already.
+_FILES = """
+SELECT coalesce(sum(pg_catalog.pg_relation_size(l.oid)), 0)::int8, coalesce(sum(pg_catalog.pg_table_size(l.oid)), 0)::int8,
+  coalesce(sum(pg_catalog.pg_indexes_size(l.oid)), 0)::int8, pg_catalog.current_setting('block_size')::int8
+FROM (SELECT %(oid)s::oid AS oid UNION SELECT relid FROM pg_catalog.pg_partition_tree(%(oid)s::oid)) AS l"""
 
 
 def sample(source: Source, concerned: Iterable[str], rules: Sample, salt: str) -> Sampled:
@@ -66,12 +73,16 @@ def sample(source: Source, concerned: Iterable[str], rules: Sample, salt: str) -
     first = sorted(tables.values(), key=lambda t: t.head.label not in wanted)
     places: dict[int, set[Place]] = {oid: set() for oid in heads}
     try:
-        for oid, tuples, size, indexes in source.rows(_SIZES, [list(heads)]):
+        unknown = set()
+        for oid, never, tuples, size, indexes in source.rows(_SIZES, [list(heads)]):
             one = found.tables[heads[oid].label]
             one.tuples, one.size, one.indexes = tuples, size, indexes
+            unknown |= {oid} if never else set()
         for table in first:
-            count = rules.rows if table.head.label in wanted else max(1, rules.rows // 10)
-            _choose(source, table, count, found.tables[table.head.label], places[table.oid])
+            count, one = rules.rows if table.head.label in wanted else max(1, rules.rows // 10), found.tables[table.head.label]
+            _choose(source, table, count, one, places[table.oid])
+            if table.oid in unknown and not one.missed:
+                _weigh(source, table, places[table.oid], one)
         _close(source, tables, places, rules.rows * MOST, found)
         for table in first:
             _read(source, table, places[table.oid], found.tables[table.head.label], types, rules, salt)
@@ -112,6 +123,20 @@ def _choose(source: Source, table: Table, count: int, into: TableSample, places:
         places.update((oid, ctid) for oid, ctid in rows)
         if len(places) >= count // 2:
             return
+
+
+def _weigh(source: Source, table: Table, places: set[Place], into: TableSample) -> None:
+    """Size and rows of a table without statistics: of its files, and of as many rows in a page as one of them has."""
+    own, ctid = max(places, default=(0, "(0,0)"))
+    page = int(ctid[1:].partition(",")[0])
+    in_page = f"SELECT count(*) FROM {table.head.source} WHERE tableoid = %s AND ctid >= '({page},0)' AND ctid < '({page + 1},0)'"
+    try:
+        ((heap, into.size, into.indexes, block),) = source.rows(_FILES, {"oid": table.oid})
+        ((rows,),) = source.rows(in_page, [own])
+    except psycopg.Error as error:
+        into.missed = said(error)
+        return
+    into.tuples = max(float(len(places)), heap / block * rows)
 
 
 def _close(source: Source, tables: Mapping[int, Table], places: dict[int, set[Place]], most: int, found: Sampled) -> None:
