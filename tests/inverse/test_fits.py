@@ -22,7 +22,7 @@ VALUES = {
     "date": ["2024-02-29", "infinity", "0044-03-15 BC"], "timestamp(3) without time zone": ["2024-02-29 12:34:56.789", "-infinity"],
     "timestamp without time zone": ["2024-02-29 12:34:56.789012", "0044-03-15 00:00:00 BC"], "time without time zone": ["23:59:59.999999"],
     "uuid": ["00000000-0000-0000-0000-000000000001"], "json": ['{"b": 1, "a": [1.10]}', '"x"', "null"], "jsonb": ['{"a": [1.10], "b": 1}', '"x"'],
-    "inet": ["10.0.0.1", "::1/64"], "integer[]": ["{1,NULL,3}", "{}"], "text[]": ["{1,2}", "{a,NULL}"], "smallint[]": ["{1,2}"],
+    "inet": ["10.0.0.1", "::1/64"], "integer[]": ["{1,NULL,3}", "{}"], "text[]": ["{1,2}", "{a,NULL}"], "jsonb[]": ['{"{\\"a\\": 1}",NULL}'], "smallint[]": ["{1,2}"],
 }  # fmt: skip
 
 
@@ -127,3 +127,7 @@ def test_what_is_not_counted_fits(connection: psycopg.Connection[Any], now: str)
             if not (counted and counted[0]) and not fits(connection, now, wanted, value):
                 wrong.append((wanted, value, condition))
     assert not wrong
+
+
+def test_one_element_of_its_own_type_fits() -> None:
+    assert misfit("v", "jsonb", "jsonb[]", {}, {}) == "" != misfit("v", "text", "jsonb[]", {}, {})

@@ -110,6 +110,8 @@ def misfit(value: str, now: str, wanted: str, before: Enums, after: Enums) -> st
         return inner and f"EXISTS (SELECT FROM unnest({value}) e WHERE {inner})"
     if now.endswith("[]"):
         value, now = f"({value})[1]", now[:-2]  # as the way back takes it
+    if wanted.endswith("[]") and now == wanted[:-2]:  # one element of its own type
+        return ""
     if now in after or wanted.endswith("[]"):  # by way of its text
         value, now = f"{value}::text", "text"
     wanted = wanted.removesuffix("[]")
