@@ -66,6 +66,19 @@ def test_fine_and_lossy(project: Path) -> None:
     assert run(project, "--since", FINE[0], "--json").returncode == 1
 
 
+def test_the_schema_of_the_base_speaks_for_all_new_migrations(project: Path) -> None:
+    """Its app writes what is @updatedAt, whatever the catalog says."""
+    add(project, ("20240102_at", 'ALTER TABLE "A" ADD COLUMN "at" TIMESTAMP(3), ADD COLUMN "no" INTEGER;\n'))
+    schema = project / "prisma" / "schema.prisma"
+    schema.write_text(schema.read_text() + "\nmodel A {\n  id Int @id\n  b String?\n  at DateTime? @updatedAt\n  no Int?\n}\n")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "at")
+    add(project, FINE, ("20240203_must", 'ALTER TABLE "A" ALTER COLUMN "at" SET NOT NULL, ALTER COLUMN "no" SET NOT NULL;\n'))
+    report = json.loads(run(project, "--base", "HEAD", "--json").stdout)
+    (breaks,) = [f for f in report["findings"] if f["rule"] == "breaks-previous-app"]
+    assert breaks["migration"] == "20240203_must" and '"no"' in breaks["message"]
+
+
 def test_configuration_and_errors(project: Path) -> None:
     add(project, LOSSY)
     (project / "unmigrate.toml").write_text('[lint]\nsquawk = false\n[lint.rules]\nlossy-inverse = "note"\nbreaks-previous-app = "off"\n')

@@ -25,6 +25,7 @@ OF_VALUES = frozenset({"23503", "23505", "23514", "23P01", "P0001"})
 UNREADABLE = "22P02"  # as a value of the column's type; of a label that the app knows, that is no matter of our values
 FOREIGN_KEY = "23503"
 UNDEFINED_COLUMN = "42703"
+UNDECLARED = "(where it leaves out what was optional: no schema.prisma tells whether it does)"
 _LACKING = re.compile(r'^(?:relation "|schema "|function )([^(]+?)(?:"|\(.*\)) does not exist')
 ROWS = 5  # per table, of which those beyond the ordinary three serve as examples
 _CLASSES = {
@@ -162,7 +163,8 @@ def _writes(table: AppTable, row: Mapping[str, str | None], enums: set[str]) -> 
     yield Try(table, "insert", _insert(table, row, [c.name for c in written], {}))
     least = [c.name for c in written if not c.optional]
     if len(least) < len(written):
-        yield Try(table, "insert", _insert(table, row, least, {}), " (a field is left out that was optional)")
+        left_out = " (a field is left out that was optional)" if table.declared else f" {UNDECLARED}"
+        yield Try(table, "insert", _insert(table, row, least, {}), left_out)
     for column in written:
         if _qualified(column.enum) in enums and not column.enum.endswith("[]"):
             for label in column.labels:

@@ -28,12 +28,16 @@ class AppColumn:
 
 @dataclass(frozen=True, slots=True)
 class AppTable:
-    """A model. said: how a person calls it; table: as in the catalog (format %I.%I); sql: as the client writes it."""
+    """A model. said: how a person calls it; table: as in the catalog (format %I.%I); sql: as the client writes it.
+
+    declared: a schema.prisma says what the app writes; else it may leave out whatever it can.
+    """
 
     said: str
     table: str
     sql: str
     columns: tuple[AppColumn, ...]
+    declared: bool = False
 
 
 def from_schema(schema: Schema, default_schema: str, before: Catalog) -> tuple[AppTable, ...]:
@@ -44,7 +48,7 @@ def from_schema(schema: Schema, default_schema: str, before: Catalog) -> tuple[A
         place = (model.schema or default_schema, model.table)
         if not model.ignored and place in tables:
             columns = tuple(_columns(model, schema, default_schema, before, tables[place]))
-            found.append(AppTable(f"model {model.name}", tables[place].name, ".".join(ident(p) for p in place), columns))
+            found.append(AppTable(f"model {model.name}", tables[place].name, ".".join(ident(p) for p in place), columns, True))
     return tuple(found)
 
 

@@ -67,8 +67,8 @@ def file_of(migration: Migration, root: Path) -> str:
 
 
 def _previous(base: Base, default_schema: str) -> Callable[[Catalog], tuple[AppTable, ...]]:
-    """What runs until all new migrations are there is the base's app; without its schema.prisma every column may be the app's."""
-    if base.schema is None:
+    """What runs until all new migrations are there is the base's app; without its models every column may be the app's."""
+    if base.schema is None or not base.schema.models:
         return from_catalog
     schema = base.schema
     return lambda before: from_schema(schema, default_schema, before)
