@@ -24,6 +24,7 @@ Action = Literal["read", "insert", "update"]
 OF_VALUES = frozenset({"23503", "23505", "23514", "23P01", "P0001"})
 UNREADABLE = "22P02"  # as a value of the column's type; of a label that the app knows, that is no matter of our values
 FOREIGN_KEY = "23503"
+NOT_NULL = "23502"
 UNDEFINED_COLUMN = "42703"
 UNDECLARED = "(where it leaves out what was optional: no schema.prisma tells whether it does)"
 _LACKING = re.compile(r'^(?:relation "|schema "|function )([^(]+?)(?:"|\(.*\)) does not exist')
@@ -117,10 +118,18 @@ def play(connection: psycopg.Connection[Any], rehearsal: Rehearsal, delta: Delta
             unjudged.append(f"whether the previous app's {each.action}s of {each.table.table} still pass: {says}")
             continue
         name = _object(each, error)
-        found.setdefault((each.table.said, name), AppProblem(each.table.said, each.action, name, says + each.what))
+        what = each.what or _null_of_ours(each, error, rehearsal)
+        found.setdefault((each.table.said, name), AppProblem(each.table.said, each.action, name, says + what))
     broken = {problem.object for problem in found.values()}
     types = [p for p in _types(delta, rehearsal) if p.object not in broken]
     return (*found.values(), *types), tuple(dict.fromkeys([*rehearsal.uncovered, *unjudged]))
+
+
+def _null_of_ours(each: Try, error: psycopg.Error, rehearsal: Rehearsal) -> str:
+    """That the NULL which is refused now is one of the row that we made up: the app may write it, and need not."""
+    row = rehearsal.rows.get(each.table.table, {})
+    name = next((n for n in row if n.strip('"') == error.diag.column_name), "")
+    return " (where it writes NULL, as it may)" if error.sqlstate == NOT_NULL and name and row[name] is None else ""
 
 
 def _needs_others(error: psycopg.Error, delta: Delta) -> bool:
