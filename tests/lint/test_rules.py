@@ -133,3 +133,10 @@ def test_a_label_in_a_column_that_goes_again_stops_nothing(work: Workspace) -> N
 def test_what_scratch_lacks_is_no_fault_of_the_migration(work: Workspace) -> None:
     (finding,) = [f for f in found(work, 'CREATE EXTENSION "postgis_raster_nowhere";') if f.rule == "does-not-replay"]
     assert finding.message.startswith("it cannot be tried here: ")
+
+
+def test_a_write_of_every_row_in_a_do_block(work: Workspace) -> None:
+    block = "DO $$ BEGIN IF true THEN UPDATE \"User\" SET locale = 'en'{}; END IF; EXECUTE 'DELETE FROM \"Order\"'; END $$"
+    told = [f.message for f in found(work, block.format("")) if f.rule == "write-without-where"]
+    assert told == ['it updates every row of "User" in one statement', 'it deletes every row of "Order" in one statement']
+    assert len([f for f in found(work, block.format(" WHERE id = 1")) if f.rule == "write-without-where"]) == 1

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unmigrate.sql.procedures import inside
 from unmigrate.sql.script import ScriptError, split
 from unmigrate.sql.writes import writes
 
@@ -35,7 +36,6 @@ _QUERIES = frozenset(
 # Statements that may fail for what the server lacks: where the error is caught, trying them is asking.
 _TRIES = re.compile(r"^(Create|Alter)(Extension|PLang|Role|RoleSet|TableSpace|ForeignServer|Fdw|Subscription|Database\w*|System)Stmt|"
                     r"^(Grant|GrantRole|DropRole|AlterOwner|Load)Stmt")  # fmt: skip
-_DYNAMIC = ("PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors", "dynquery")
 # Without one of these words there is nothing to look for.
 _WORTH = re.compile(
     r"pg_|_privilege|inet_|current_(setting|database|catalog|user|role)|session_user|(?<![\"\w])user(?![\"\w])|version\s*\(|"
@@ -43,7 +43,6 @@ _WORTH = re.compile(
     re.IGNORECASE,
 )
 _CATCHES = re.compile(r"\bexception\b", re.IGNORECASE)
-_NAMES = re.compile(r"%(\d+\$)?[IsL]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,72 +86,15 @@ def _of_statement(node: str, text: str) -> Iterator[Question]:
 
 def _of_procedure(text: str) -> Iterator[Question]:
     """A DO block, or a function in PL/pgSQL or SQL."""
-    from pglast import parse_plpgsql, parse_sql
-    from pglast.parser import ParseError
-
     if not (_WORTH.search(text) or _CATCHES.search(text)):
         return
-    node: Any = parse_sql(text)[0].stmt
-    options = {o.defname: o.arg for o in (getattr(node, "options", None) or getattr(node, "args", None) or ())}
-    language = getattr(options.get("language"), "sval", "plpgsql").lower()
-    body = options.get("as")
-    if language == "sql" and body is not None:
-        for statement in split(" ".join(getattr(part, "sval", "") for part in body)):
-            yield from _of_statement(statement.node, statement.text)
-    elif language == "plpgsql":
-        try:
-            yield from _walk(parse_plpgsql(text), caught=False)
-        except ParseError:
-            yield Question("the server", " ".join(text.split()))
-
-
-def _walk(part: Any, *, caught: bool, dynamic: bool = False) -> Iterator[Question]:
-    """PL/pgSQL's own tree. caught: inside a block that catches errors."""
-    if isinstance(part, list):
-        for each in part:
-            yield from _walk(each, caught=caught, dynamic=dynamic)
-    elif isinstance(part, dict):
-        if expression := part.get("PLpgSQL_expr"):
-            yield from _of_expression(expression, caught, dynamic)
-            return
-        for key, value in part.items():
-            inside = caught or (key == "body" and "exceptions" in part)
-            yield from _walk(value, caught=inside, dynamic=(dynamic and key != "body") or key in _DYNAMIC)
-
-
-def _of_expression(expression: dict[str, Any], caught: bool, dynamic: bool) -> Iterator[Question]:
-    text, mode = expression["query"], expression.get("parseMode", 0)
-    if mode:
-        text = f"SELECT {text.partition('=')[2].strip() if mode > 2 else text}"
-    for each in (text, *(_strings(text) if dynamic else ())):
-        try:
-            statements = split(each)
-        except ScriptError:
-            continue
-        for statement in statements:
+    try:
+        for statement, caught in inside(text):
             if caught and _TRIES.match(statement.node):
                 yield Question("whether it can", f"whether it can {' '.join(statement.text.split())}")
             yield from _of_statement(statement.node, statement.text)
-
-
-def _strings(text: str) -> list[str]:
-    """The constants of an expression that is run as SQL, with something in the place of names to come."""
-    from pglast import parse_sql
-    from pglast.parser import ParseError
-    from pglast.visitors import Visitor
-
-    found: list[str] = []
-
-    class Collector(Visitor):
-        def visit_A_Const(self, _: Any, n: Any) -> None:
-            if (value := getattr(n.val, "sval", None)) is not None:
-                found.append(_NAMES.sub("x", value))
-
-    try:
-        Collector()(parse_sql(text))
-    except ParseError:
-        return []
-    return found
+    except ScriptError:  # nobody knows what it asks
+        yield Question("the server", " ".join(text.split()))
 
 
 def _of_query(text: str) -> Iterator[Question]:

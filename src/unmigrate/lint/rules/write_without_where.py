@@ -6,6 +6,8 @@ from typing import Any
 from unmigrate.catalog.sqltext import ident
 from unmigrate.lint.model import Hit, Rule, Subject
 from unmigrate.lint.rules.place import statements
+from unmigrate.sql.procedures import inside
+from unmigrate.sql.script import ScriptError, Statement
 
 
 def _find(subject: Subject) -> Iterator[Hit]:
@@ -16,12 +18,30 @@ def _find(subject: Subject) -> Iterator[Hit]:
         if statement.node == "CreateStmt":
             create: Any = parse_sql(statement.text)[0].stmt
             made.add(create.relation.relname)
-        if statement.node not in ("UpdateStmt", "DeleteStmt"):
-            continue
+        for inner in (statement, *_inner(statement)):
+            for verb, table in _all_rows(inner):
+                if table not in made:
+                    yield Hit(f"it {verb} every row of {ident(table)} in one statement", statement.start)
+
+
+def _inner(statement: Statement) -> list[Statement]:
+    """Those of a DO block."""
+    if statement.node != "DoStmt":
+        return []
+    try:
+        return [inner for inner, _ in inside(statement.text)]
+    except ScriptError:
+        return []
+
+
+def _all_rows(statement: Statement) -> Iterator[tuple[str, str]]:
+    """(what it does, table)"""
+    from pglast import parse_sql
+
+    if statement.node in ("UpdateStmt", "DeleteStmt"):
         node: Any = parse_sql(statement.text)[0].stmt
-        if node.whereClause is None and node.relation.relname not in made:
-            verb = "updates" if statement.node == "UpdateStmt" else "deletes"
-            yield Hit(f"it {verb} every row of {ident(node.relation.relname)} in one statement", statement.start)
+        if node.whereClause is None:
+            yield "updates" if statement.node == "UpdateStmt" else "deletes", node.relation.relname
 
 
 RULE = Rule(
