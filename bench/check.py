@@ -17,7 +17,6 @@ from typing import Any
 import psycopg
 
 import unmigrate
-from unmigrate.catalog.sqltext import ident
 from unmigrate.check.examine import examiner
 from unmigrate.config.lint import Lint
 from unmigrate.inverse.checks import checks
@@ -50,7 +49,8 @@ class Meeting(RowsHistory):
         now = self._contents(every)
         for name in before.keys() & every.keys():
             gone = [c for c in before[name].columns if content[name].columns.get(c) != now[name].columns.get(c)]
-            self.differs += [f"{name}.{shown(c)}" for c in gone]
+            quoted = self.connection.execute("SELECT quote_ident(c) FROM unnest(%s::text[]) c", [gone]).fetchall()
+            self.differs += [f"{name}.{c}" for (c,) in quoted]
         return super()._changed(before, content, lost, present)
 
     def _newer_rows(self, proof: SchemaProof, oids: list[int]) -> tuple[str, ...]:
@@ -69,11 +69,6 @@ class Meeting(RowsHistory):
         found = super()._newer_rows(proof, oids)
         self.stops = next((gap for gap in found if "can stop the way back" in gap), "")
         return found
-
-
-def shown(name: str) -> str:
-    quoted = ident(name)
-    return name if name.isidentifier() and name == name.lower() else quoted
 
 
 def look(folder: Path, limit: int | None, schema: str) -> dict[str, Any]:
