@@ -140,3 +140,20 @@ def test_a_write_of_every_row_in_a_do_block(work: Workspace) -> None:
     told = [f.message for f in found(work, block.format("")) if f.rule == "write-without-where"]
     assert told == ['it updates every row of "User" in one statement', 'it deletes every row of "Order" in one statement']
     assert len([f for f in found(work, block.format(" WHERE id = 1")) if f.rule == "write-without-where"]) == 1
+
+
+@pytest.mark.parametrize(("also", "told"), [(', ALTER "userId" TYPE TEXT', False), (', ALTER "userId" TYPE VARCHAR', True), ("", True)])
+def test_a_key_whose_both_ends_change_alike_still_holds(work: Workspace, also: str, told: bool) -> None:
+    before = """CREATE TABLE "User" ("id" INTEGER PRIMARY KEY); CREATE TABLE "Log" ("userId" INTEGER, CONSTRAINT fk FOREIGN KEY ("userId") REFERENCES "User" ("id"))"""
+    again = 'ADD CONSTRAINT fk FOREIGN KEY ("userId") REFERENCES "User" ("id") ON DELETE CASCADE'
+    sql = f"""ALTER TABLE "Log" DROP CONSTRAINT fk; ALTER TABLE "User" ALTER "id" TYPE TEXT; ALTER TABLE "Log" ADD more INT{also};
+        {f'ALTER TABLE "Log" {again}' if also else ""}"""
+    assert any("point to nothing" in f.message for f in found(work, sql, before=before)) == told
+
+
+@pytest.mark.parametrize(("null", "told"), [("NOT NULL", False), ("", True)])
+def test_a_key_of_more_columns_holds_where_none_is_null(work: Workspace, null: str, told: bool) -> None:
+    before = f"""CREATE TABLE p (id INT PRIMARY KEY, tenant INT NOT NULL, UNIQUE (id, tenant));
+        CREATE TABLE c (p INT, tenant INT {null}, CONSTRAINT fk FOREIGN KEY (p) REFERENCES p (id))"""
+    sql = "ALTER TABLE c DROP CONSTRAINT fk; ALTER TABLE c ADD CONSTRAINT both_ FOREIGN KEY (p, tenant) REFERENCES p (id, tenant)"
+    assert any("point to nothing" in f.message for f in found(work, sql, before=before)) == told

@@ -159,7 +159,7 @@ def _held(delta: Delta, o: Object, names: Mapping[str, str]) -> bool:
         if mine and theirs and (theirs.nulls or not mine.nulls) and _as_narrow(delta, o, mine, theirs, retyped):
             return True
         old, new = _FOREIGN_KEY.search(o.facts["definition"]), _FOREIGN_KEY.search(other.facts["definition"])
-        if old and new and _same_reference(delta, old, new, names, retyped, (o, other)):
+        if old and new and _as_strict(delta, old, new, names, (o, other)):
             return True
     return False
 
@@ -183,16 +183,27 @@ def _as_narrow(delta: Delta, o: Object, mine: Unique, theirs: Unique, retyped: s
     return keys == theirs.keys and theirs.where in ("", where)
 
 
-def _same_reference(
-    delta: Delta, old: re.Match[str], new: re.Match[str], names: Mapping[str, str], retyped: set[str], both: tuple[Object, Object]
-) -> bool:
-    if both[0].raw["references"] != both[1].raw["references"]:
+def _as_strict(delta: Delta, old: re.Match[str], new: re.Match[str], names: Mapping[str, str], both: tuple[Object, Object]) -> bool:
+    """Whether rows that a foreign key of now holds cannot break the one of before: the same columns, and others that are never NULL."""
+    child, raw = both[0].parent, both[0].raw["references"]
+    if raw != both[1].raw["references"]:
         return False
-    theirs = _names_now(delta, Key("pg_class", int(both[0].raw["references"])))
-    mine = [c.strip() for c in old[1].split(",")]
-    pairs = [(names.get(a), theirs.get(b.strip())) for a, b in zip(mine, old[3].split(","), strict=True)]
-    there = list(zip((c.strip() for c in new[1].split(",")), (c.strip() for c in new[3].split(",")), strict=True))
-    return not set(mine) & retyped and sorted(map(str, pairs)) == sorted(map(str, there))
+    parent = Key("pg_class", int(raw))
+    theirs, retyped = _names_now(delta, parent), _retyped(delta, child)
+    pairs = [(a.strip(), b.strip()) for a, b in zip(old[1].split(","), old[3].split(","), strict=True)]
+    now = {(names.get(a), theirs.get(b)) for a, b in pairs}
+    there = set(zip((c.strip() for c in new[1].split(",")), (c.strip() for c in new[3].split(",")), strict=True))
+    others = {a for a, _ in there - now}
+    filled = {c.facts["label"] for c in (delta.after.columns(child) if child else ()) if c.facts["notnull"]}
+    alike = all(_types_of(delta, child, a) == _types_of(delta, parent, b) for a, b in pairs if a in retyped)
+    return alike and now <= there and others <= filled
+
+
+def _types_of(delta: Delta, table: Key | None, label: str) -> tuple[str, str] | None:
+    """A column's type before and after: what refers to each other and changes alike goes on referring to each other."""
+    column = next((c for c in (delta.before.columns(table) if table else ()) if c.facts["label"] == label), None)
+    now = delta.after.get(column.key) if column else None
+    return (column.facts["type"], now.facts["type"]) if column and now else None
 
 
 def _names_now(delta: Delta, table: Key | None) -> dict[str, str]:
