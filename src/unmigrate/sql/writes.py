@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from unmigrate.sql.script import ScriptError, split
@@ -54,6 +55,7 @@ class Writes:
     added: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
+@lru_cache(maxsize=64)
 def writes(sql: str) -> Writes:
     """Writes of a script. A text that does not parse is opaque as a whole."""
     if not _WORDS.search(sql):
