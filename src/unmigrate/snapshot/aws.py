@@ -1,7 +1,8 @@
 """RDS by boto3: problems told in one line, waiting with progress, and what instances and clusters each call their things."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NoReturn, Protocol
 
@@ -16,7 +17,15 @@ _CREDENTIALS = (
     "UnrecognizedClientException",
     "AuthFailure",
     "RequestExpired",
+    "SignatureDoesNotMatch",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
 )
+# What boto3 raises where it has none, or where a session's time is over.
+_UNHAD = ("Credential", "Token", "SSO", "Login")
 _RIGHTS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "KMSKeyNotAccessibleFault")
 _BROKEN = ("failed", "incompatible-", "inaccessible-", "storage-full", "restore-error", "insufficient-capacity")
 Raw = dict[str, Any]
@@ -36,25 +45,21 @@ class Api:
                 import boto3
             except ImportError as error:
                 raise EnvironmentProblem("boto3 is not installed", code="no-boto3", remedy="pip install 'unmigrate[aws]'") from error
-            from botocore.exceptions import BotoCoreError
 
-            try:
+            with asked():
                 session = boto3.session.Session(region_name=self.config.region)
                 self._made = session.client("rds", endpoint_url=self.config.endpoint_url)
-            except (BotoCoreError, ValueError) as error:
-                raise _unasked(error) from None
         return self._made
 
     def call(self, operation: str, **arguments: Any) -> Raw:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import ClientError
 
         try:
-            answer: Raw = getattr(self.client, operation)(**arguments)
-            return answer
+            with asked():
+                answer: Raw = getattr(self.client, operation)(**arguments)
+                return answer
         except ClientError as error:
             _refused(operation, error.response.get("Error", {}))
-        except BotoCoreError as error:
-            raise _unasked(error) from None
 
     def pages(self, operation: str, key: str, **arguments: Any) -> list[Raw]:
         found: list[Raw] = []
@@ -102,8 +107,6 @@ class Api:
 def _refused(operation: str, error: Mapping[str, str]) -> NoReturn:
     code, said = error.get("Code", "ClientError"), " ".join(error.get("Message", "").split())[:200]
     name = "".join(word.capitalize() if word != "db" else "DB" for word in operation.split("_"))
-    if code in _CREDENTIALS:
-        raise EnvironmentProblem(f"AWS does not take these credentials ({code})", code="credentials", remedy="log in again (aws sso login)")
     if code in _RIGHTS:
         raise EnvironmentProblem(f"{name} is not allowed ({code})", code="privilege", remedy=f"grant rds:{name} to this identity")
     if "NotFound" in code:
@@ -115,8 +118,28 @@ def _refused(operation: str, error: Mapping[str, str]) -> NoReturn:
     raise FailedError(f"{name}: {said or code} ({code})", code="aws", remedy="try it with the aws command line to see why")
 
 
-def _unasked(error: Exception) -> EnvironmentProblem:
-    return EnvironmentProblem(f"AWS cannot be asked: {str(error)[:200]}", code="aws", remedy="check region, credentials and network")
+@contextmanager
+def asked() -> Iterator[None]:
+    """Calls of AWS. Raises EnvironmentProblem where credentials are missing, expired or not taken, and where AWS cannot be asked; what AWS
+    refuses for other reasons is left as it is."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in _CREDENTIALS:
+            raise _unknown(f"AWS does not take these credentials ({code})") from None
+        raise
+    except (BotoCoreError, ValueError, RuntimeError) as error:  # RuntimeError: refreshed credentials that are expired still
+        said = " ".join(str(error).split())[:200]
+        if isinstance(error, RuntimeError) or any(word in type(error).__name__ for word in _UNHAD):
+            raise _unknown(f"there are no credentials for AWS, or they have expired: {said}") from None
+        raise EnvironmentProblem(f"AWS cannot be asked: {said}", code="aws", remedy="check region and network") from None
+
+
+def _unknown(message: str) -> EnvironmentProblem:
+    return EnvironmentProblem(message, code="credentials", remedy="log in again (aws sso login), or give new keys")
 
 
 class Store(Protocol):

@@ -6,6 +6,7 @@ from typing import Any
 from unmigrate.config.connection import Aws
 from unmigrate.errors import EnvironmentProblem
 from unmigrate.runbook.scene import Scene
+from unmigrate.snapshot.aws import asked
 
 
 class Secret:
@@ -49,15 +50,13 @@ def _asked(ask: Any, config: Aws) -> Any:
     """One call. Raises EnvironmentProblem in one line, with what AWS calls the reason."""
     try:
         import boto3
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import ClientError
     except ImportError as error:
         raise EnvironmentProblem("boto3 is not installed", code="no-boto3", remedy="pip install 'unmigrate[aws]'") from error
     try:
-        return ask(boto3.session.Session(region_name=config.region).client("secretsmanager"))
+        with asked():
+            return ask(boto3.session.Session(region_name=config.region).client("secretsmanager"))
     except ClientError as error:
         reason = error.response.get("Error", {}).get("Code", "ClientError")
         message = f"Secrets Manager refuses {config.secret_id}: {reason}"
-        raise EnvironmentProblem(message, code="aws", remedy="check the secret's name, the credentials and their rights") from None
-    except BotoCoreError as error:
-        message = f"AWS cannot be asked: {str(error)[:200]}"
-        raise EnvironmentProblem(message, code="aws", remedy="check region, credentials and network") from None
+        raise EnvironmentProblem(message, code="aws", remedy="check the secret's name, and the rights of these credentials") from None
