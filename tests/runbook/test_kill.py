@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.runbook.shop import BAD_NAME, Shop, shop, some
-from tests.snapshot.test_failures import small_disk
+from tests.snapshot.test_failures import server_on, small_disk
 from unmigrate.scratch.pool import Pool
 
 __all__ = ["small_disk"]
@@ -219,3 +219,29 @@ def test_while_the_disk_with_the_state_is_full_every_command_ends_and_says_so(ma
     assert said.exit_code == 0, said.text
     assert made.ledger() == ["20240101000000_init"]
     assert lines(made, "maintenance.log")[-1] == "off"
+
+
+@pytest.mark.parametrize("when", ["before it", "meanwhile"])
+def test_while_the_server_with_the_state_is_full_every_command_ends_and_says_so(made: Shop, small_disk: Path, when: str) -> None:
+    subprocess.run(["mount", "-o", "remount,size=120m", small_disk], check=True)
+    with server_on(small_disk) as url:
+        fill = f"dd if=/dev/zero of={small_disk}/ballast bs=8k 2>/dev/null"
+        toml = TOML + '[run]\nstate_env = "RUNS"\n'
+        (made.root / "unmigrate.toml").write_text(toml.replace('on = "echo on', f'on = "{fill}; echo on') if when == "meanwhile" else toml)
+        if when == "before it":
+            assert made.unmigrate("run", "rollback", "--yes", "--maintenance", "--accept-loss", kill="quiet.apply done", RUNS=url).exit_code == -9
+            subprocess.run(fill, shell=True, check=False)
+            told = []
+        else:
+            told = [made.unmigrate("run", "rollback", "--yes", "--maintenance", "--accept-loss", RUNS=url)]
+        (made.root / "unmigrate.toml").write_text(toml)
+        told += [made.unmigrate(*words, RUNS=url) for words in (("resume",), ("abort", "--yes"), ("resume",))]
+        for said in told:  # how far it comes is up to the room that is left in the pages of the state's tables
+            assert said.exit_code in (3, 4, 6), said.text
+            assert "make room" in said.text or (said.exit_code == 3 and "rolled back already" in said.text), said.text
+            assert "Traceback" not in said.text
+        (small_disk / "ballast").unlink()
+        said = made.unmigrate("resume", RUNS=url)
+        assert said.exit_code == 0, said.text
+        assert made.ledger() == ["20240101000000_init"]
+        assert lines(made, "maintenance.log")[-1] == "off"

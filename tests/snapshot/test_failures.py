@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -56,6 +57,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@contextmanager
+def server_on(disk: Path) -> Iterator[str]:
+    """The URL of a database of a server that keeps all it has there."""
+    binaries, account = embedded(), server_account()
+    assert binaries is not None
+    for folder in (disk, *disk.parents):
+        if str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    cluster.initialise(binaries, disk / "data", account)
+    cluster.write_settings(binaries, disk / "data", {"max_wal_size": "'32MB'"})
+    with cluster.private_dir(account) as sockets, cluster.running(binaries, disk / "data", sockets, account, lock=None):
+        yield f"postgresql://{cluster.SUPERUSER}:{SECRET}@localhost/postgres?host={sockets}&port={cluster.PORT}"
+
+
 def fails(code: str, kind: type[UnmigrateError], do: Callable[[], object]) -> UnmigrateError:
     with pytest.raises(kind) as problem:
         do()
@@ -76,21 +91,13 @@ def test_a_full_disk_leaves_no_dump(kit: Kit, small_disk: Path) -> None:
 
 def test_a_server_without_space_leaves_no_database(tmp_path: Path, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
-    binaries, account = embedded(), server_account()
-    assert binaries is not None
-    for folder in (small_disk, *small_disk.parents):
-        if str(folder).startswith("/tmp/"):
-            folder.chmod(0o755)
-    cluster.initialise(binaries, small_disk / "data", account)
-    cluster.write_settings(binaries, small_disk / "data", {"max_wal_size": "'32MB'"})
-    with cluster.private_dir(account) as sockets, cluster.running(binaries, small_disk / "data", sockets, account, lock=None) as conninfo:
-        url = f"postgresql://{cluster.SUPERUSER}:{SECRET}@localhost/postgres?host={sockets}&port={cluster.PORT}"
+    with server_on(small_disk) as url:
         kit = Kit(PgDump(PgDumpConfig(), url, tmp_path), url)
         kit.begin()
         kit.run("insert into \"User\" (note) select repeat('x', 100) from generate_series(1, 200000) g")
         made = kit.provider.create("big", quiet)
         fails("disk-full", EnvironmentProblem, lambda: kit.provider.restore(At(made.id), "elsewhere", quiet))
-        with psycopg.connect(f"{conninfo} dbname=postgres") as connection:
+        with kit.source() as connection:
             names = connection.execute("select datname::text from pg_database order by 1").fetchall()
         assert names == [("postgres",), ("template0",), ("template1",)]
 

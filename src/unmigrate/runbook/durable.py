@@ -26,10 +26,14 @@ _BROKEN = "__broken__"
 _POLL = 0.05  # seconds; DBOS's own second is felt in every command, as its threads are waited for at the end
 _RECORDED = 5.0  # seconds after its end within which a session is recorded as ended
 _BEGUN = 120.0  # seconds within which a session begins; DBOS itself would wait for ever where it cannot write that it does
-_ROOM = 1 << 20  # bytes that must be free where SQLite keeps the state
+_ROOM = 1 << 20  # bytes that must be free where the state is kept
+_MAKE_ROOM = f"make room there ({_ROOM >> 20} MB at least), and give the same command again"
+_FILL = f"CREATE TEMP TABLE room ON COMMIT DROP AS SELECT repeat('x', 1000) FROM generate_series(1, {_ROOM >> 10})"
+_STUCK = 3.0  # seconds for something to be recorded; DBOS tries for ever, so we look whether there is room
 _play: Play | None = None
 _begun = Event()
 _over = Event()
+_recording = 0.0  # since when what a step did is being recorded; 0: it is not
 _workflow: Any = None
 
 
@@ -110,6 +114,7 @@ class Store:
         """A session that was killed is not gone on with: another follows it."""
         from dbos import DBOSClient
 
+        self._require_room()
         with _told():
             client = DBOSClient(system_database_url=self.url, serializer=_serializer())
             try:
@@ -119,12 +124,17 @@ class Store:
 
     def work(self, number: int, spec: Spec, before: tuple[Record, ...], direction: Direction, play: Play) -> Result:
         """Begin session `number`, or go on with it where it was killed; returns when it has ended."""
-        _require_room(self._folder)
+        self._require_room()
         with _launched(self.url, f"{spec.run}.{number}", play) as dbos:
             given = {"spec": spec.to_json(), "direction": direction, "records": [r.to_json() for r in before]}
             with dbos.SetWorkflowID(_id(spec.run, number)):
                 handle = dbos.DBOS.start_workflow(_registered(), given)  # the same id again is the same workflow
-            _await(handle, spec.run)
+            try:
+                _await(handle, spec.run, self._require_room)
+            except PartialError:
+                # else it would try until there is room, and this process would never end; there is no setting for it
+                dbos._dbos._get_dbos_instance()._sys_db._retry_connection_errors = False
+                raise
             try:
                 return Result.from_json(handle.get_result(polling_interval_sec=_POLL))
             except Exception as error:  # steps record what goes wrong; this is the flow itself
@@ -133,22 +143,40 @@ class Store:
 
     def prepare(self) -> None:
         """Make the tables, so that what is wrong with the state is known before anything is done."""
-        _require_room(self._folder)
+        self._require_room()
         with _launched(self.url, "prepare", lambda *_: Result("done", ())):
             pass
 
 
-def _require_room(folder: Path | None) -> None:
-    """Raises EnvironmentProblem where nothing more can be written: a session that cannot record what it does must not begin."""
-    if folder is None:
+    def _require_room(self) -> None:
+        """Raises EnvironmentProblem where nothing more can be written: a session that cannot record what it does must not begin."""
+        if self._folder:
+            _require_folder_room(self._folder)
+        else:
+            _require_database_room(self.url)
+
+
+def _require_database_room(url: str) -> None:
+    """Where it cannot be asked, others tell why."""
+    import psycopg
+
+    try:
+        with psycopg.connect(url.replace("postgresql+psycopg:", "postgresql:", 1), connect_timeout=10) as connection:
+            connection.execute(_FILL)
+    except psycopg.errors.DiskFull as error:
+        raise EnvironmentProblem(f"runs cannot be kept: {error.diag.message_primary}", code="state", remedy=_MAKE_ROOM) from error
+    except psycopg.Error:
         return
+
+
+def _require_folder_room(folder: Path) -> None:
     try:
         with TemporaryFile(dir=folder) as file:
             file.write(bytes(_ROOM))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        remedy = f"make room there ({_ROOM >> 20} MB at least), and give the same command again; or keep runs elsewhere: $UNMIGRATE_STATE"
+        remedy = f"{_MAKE_ROOM}; or keep runs elsewhere: $UNMIGRATE_STATE"
         raise EnvironmentProblem(f"runs cannot be kept in {folder}: {error.strerror}", code="state", remedy=remedy) from error
 
 
@@ -198,23 +226,42 @@ def _registered() -> Any:
     return _workflow
 
 
-def _await(handle: Any, run: str) -> None:
+def _await(handle: Any, run: str, require_room: Callable[[], None]) -> None:
     """Until the session's end is recorded. Raises PartialError where that cannot be: DBOS itself would wait for ever."""
-    began, since = time.monotonic(), 0.0
+    began, since, looked = time.monotonic(), 0.0, 0.0
     while handle.get_status().status in ("PENDING", "ENQUEUED"):
-        since = since or (time.monotonic() if _over.is_set() else 0.0)
-        late = not _begun.is_set() and time.monotonic() - began > _BEGUN
-        if late or (since and time.monotonic() - since > _RECORDED):
-            message = f"run {run} stopped, as its state cannot be written: is the disk full?"
-            remedy = f"make room where runs are kept ($UNMIGRATE_STATE, or run.state_env); then unmigrate resume {run} goes on"
-            raise PartialError(message, code="state", remedy=remedy)
+        now = time.monotonic()
+        since = since or (now if _over.is_set() else 0.0)
+        waiting = since or _recording or (0.0 if _begun.is_set() else began)
+        if waiting and now - max(waiting, looked) > _STUCK:
+            try:
+                require_room()
+            except EnvironmentProblem as error:
+                raise _unwritten(run) from error
+            looked = now
+        if (not _begun.is_set() and now - began > _BEGUN) or (since and now - since > _RECORDED):
+            raise _unwritten(run)
         time.sleep(_POLL)
+
+
+def _unwritten(run: str) -> PartialError:
+    message = f"run {run} stopped, as its state cannot be written: is the disk full?"
+    remedy = f"make room where runs are kept ($UNMIGRATE_STATE, or run.state_env); then unmigrate resume {run} goes on"
+    return PartialError(message, code="state", remedy=remedy)
 
 
 def _step(name: str, work: Callable[[], Json]) -> Json:
     from dbos import DBOS
 
-    done: Json = DBOS.run_step({"name": name}, work)
+    def working() -> Json:
+        global _recording
+        did = work()
+        _recording = time.monotonic()
+        return did
+
+    global _recording
+    done: Json = DBOS.run_step({"name": name}, working)
+    _recording = 0.0
     return done
 
 
