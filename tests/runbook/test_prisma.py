@@ -70,6 +70,8 @@ def test_the_gate_stops_while_the_deployed_folder_would_apply_it_again(tmp_path:
     """Nothing says what is deployed, so the project's own folder counts, which ships it."""
     toml = '[[checks.sql]]\nname = "orders"\nsql = \'select count(*) from "Order"\'\n'
     with shop(tmp_path, pool, toml=toml, app=False) as made:
+        said = made.unmigrate("run", "rollback", "--dry-run", "--accept-loss")
+        assert (said.exit_code, f"the run will stop here, as {BAD_NAME} is in" in said.text) == (0, True), said.text
         said = made.unmigrate("run", "rollback", "--yes", "--accept-loss")
         assert said.exit_code == 6, said.text
         assert f"the next deploy applies {BAD_NAME} again" in said.text

@@ -34,6 +34,8 @@ def test_rolled_back_and_refilled_at_once(kit: Kit, do: Do) -> None:
     assert (status, "then bring back" in printed) == (0, True), printed
     status, printed = do("rollback", "--refill", "last", "--yes")
     assert status == 0, printed
+    assert "Comes back from the snapshot" in printed
+    assert "Does not come back" not in printed
     assert 'public."User" (note): 3 of 3 rows brought back' in printed
     assert "the snapshot was taken" in printed
     assert notes(kit) == WHOLE

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from unmigrate.cli import options
+from unmigrate.cli import options, render
 
 
 @click.command("abort", epilog="Example: unmigrate abort --yes")
@@ -25,8 +25,11 @@ def command(run: str | None, yes: bool, accept_loss: bool, url: str | None, proj
 
     last = session(project, run)
     scene = scene_again(last, project, url, frozenset({"loss"} if accept_loss else ()))
-    if not yes and not ask(f"Undo what run {last.spec.run} did on {last.spec.display}?"):
-        raise click.Abort
+    if not yes:
+        for line in runner.would_undo(scene, last):
+            render.paragraph(line)
+        if not ask(f"Undo what run {last.spec.run} did on {last.spec.display}?"):
+            raise click.Abort
     result = runner.abort(open_store(scene.config), scene, last)
     if result.state == "stopped" and result.error:
         right = result.error["remedy"] or "put it right"

@@ -28,14 +28,15 @@ _moving: "list[Status | Progress]" = []  # what is drawn at the bottom of the te
 
 
 def show_error(error: UnmigrateError) -> None:
-    """One line of what is wrong, one of what to do."""
+    """What is wrong, and what to do, where the remedy has several lines one below the other."""
     paragraph(
         f"error [{error.code}]: {error}", 0, err=True, first=lambda s: s.replace("error", click.style("error", fg="red", bold=True), 1)
     )
-    if error.remedy:
-        paragraph(
-            f"what to do: {error.remedy}", 2, err=True, first=lambda s: s.replace("what to do", click.style("what to do", bold=True), 1)
-        )
+    for number, line in enumerate(error.remedy.splitlines()):
+        if number:
+            paragraph(line, 4, err=True)
+        else:
+            paragraph(f"what to do: {line}", 2, err=True, first=lambda s: s.replace("what to do", click.style("what to do", bold=True), 1))
 
 
 def paragraph(text: str, indent: int = 2, *, err: bool = False, first: Callable[[str], str] = str) -> None:
@@ -66,7 +67,7 @@ def say(message: str) -> None:
     if _moving:
         _moving[-1].console.print(message, markup=False, highlight=False)
     else:
-        click.echo(message, err=True)
+        paragraph(message, 0, err=True)
 
 
 def line(text: str) -> None:
@@ -110,7 +111,13 @@ def waiting(label: str) -> Iterator[Callable[[str], None]]:
         yield lambda text: None
         return
     from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
-    with Console(stderr=True).status(escape(label)) as status, _drawn(status):
-        yield lambda text: status.update(escape(text))
+    there = Console(stderr=True)
+
+    def fitting(text: str) -> Text:
+        """In one line: of what is longer some would stay on the screen."""
+        return Text(textwrap.shorten(text, max(20, there.width - 4), placeholder="…"))
+
+    with there.status(fitting(label)) as status, _drawn(status):
+        yield lambda text: status.update(fitting(text))

@@ -108,7 +108,10 @@ def _execute(at: options.Where, target: Any, plans: Any, flags: dict[str, Any], 
     plans = ways_out.applied(plans, decisions)
     shown = [inspect(target.connection, plans[0]), *plans[1:]]  # what the others will meet can be asked when it is their turn
     for plan in shown if not as_json else ():
-        (show if flags["verbose"] else show_brief)(plan, remarks(target.connection))
+        if flags["verbose"]:
+            show(plan, remarks(target.connection))
+        else:
+            show_brief(plan, remarks(target.connection), refill=bool(flags["refill"]))
     if not (as_json or flags["yes"] or flags["dry_run"]) and (more := ways_out.asked(shown[0], decisions)) != decisions:
         plans = ways_out.applied(plans, more)
         shown = [inspect(target.connection, plans[0]), *plans[1:]]

@@ -9,7 +9,8 @@ from unmigrate.cli import options, planning, render
 from unmigrate.cli.run_common import Chosen, ask, decide, finish, open_store, scene_of
 from unmigrate.words import amount
 
-_LISTED = 12
+_WAYS = {"reverse": "the reverse way: the schema goes back, in this database", "restore": "restoring: the app moves to another database"}
+_LISTED, _BRIEF = 12, 8
 
 
 @click.group("run", epilog="Example: unmigrate run rollback 20250601120000_bad --dry-run")
@@ -78,7 +79,7 @@ def rollback(name: str | None, last: int | None, to: str | None, as_json: bool, 
         finally:
             scene.keep.discard()
     if not flags["yes"]:
-        _show(scene, False)
+        _show(scene, False, brief=True)
         agreed = False
         try:
             agreed = ask(f"\nBegin run {scene.spec.run} on {scene.spec.display}?")
@@ -93,8 +94,8 @@ def rollback(name: str | None, last: int | None, to: str | None, as_json: bool, 
     return finish(scene, result, as_json=as_json)
 
 
-def _show(scene: Any, as_json: bool) -> None:
-    """The runbook, filled in, and what it loses. Raises what would stop it before anything is touched."""
+def _show(scene: Any, as_json: bool, *, brief: bool = False) -> None:
+    """The runbook, filled in, and what it loses. brief: of long steps the beginning. Raises what would stop it before it begins."""
     from unmigrate.runbook.foresight import foresee
     from unmigrate.runbook.steps import steps_of
 
@@ -109,20 +110,25 @@ def _show(scene: Any, as_json: bool) -> None:
             "losses": list(found.losses), "basis": found.basis, "blocked": list(found.blocked), "consents": scene.consents,
         })  # fmt: skip
     else:
-        _tell(scene, steps, found)
+        _tell(scene, steps, found, brief=brief)
     if found.refusal is not None:
         raise found.refusal
 
 
-def _tell(scene: Any, steps: list[Any], found: Any) -> None:
-    click.echo(
-        f"Undo {', '.join(scene.spec.migrations)} on {scene.spec.display}, by the way: {scene.spec.way}; app: {scene.spec.tag or '-'}"
-    )
+def _tell(scene: Any, steps: list[Any], found: Any, *, brief: bool) -> None:
+    click.echo(f"Undo {', '.join(scene.spec.migrations)}")
+    click.echo(f"  on {scene.spec.display}")
+    click.echo(f"  {_WAYS[scene.spec.way]}{', and a refill' if scene.spec.refill else ''}")
+    click.echo(f"  app: {scene.spec.tag or 'no version is known that fits'}")
     for number, (step, shown) in enumerate(steps, 1):
         waits = "  (waits to be approved)" if step.name in scene.spec.approve else ""
         click.echo(f"{number:2}. {click.style(step.title, bold=True)} [{step.name}]{waits}")
-        for line in shown:
-            click.echo("      " + line.replace("\n", "\n      "))
+        lines = [line for each in shown for line in each.splitlines()]
+        some = lines[:_BRIEF] if brief and len(lines) > _BRIEF + 2 else lines
+        for line in some:
+            click.echo(f"      {line}")
+        if len(some) < len(lines):
+            click.echo(f"      … and {len(lines) - len(some)} lines more: --dry-run shows all")
     _tell_losses(scene, found)
 
 

@@ -268,7 +268,7 @@ def finish(scene: "Scene", result: "Result", *, as_json: bool) -> int:
     if problem is not None:
         raise problem
     if not as_json:
-        click.echo(f"Run {scene.spec.run}: {result.state}. Report: {scene.root / scene.config.run.report / scene.spec.run}.md")
+        render.paragraph(f"Run {scene.spec.run}: {result.state}. Report: {scene.root / scene.config.run.report / scene.spec.run}.md", 0)
         for each in report.follow_ups(result.records):
-            click.echo(f"- {each}")
+            render.paragraph(f"- {each}", 0)
     return 0

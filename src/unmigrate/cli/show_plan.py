@@ -72,15 +72,16 @@ def _returning(names: Sequence[str]) -> None:
         paragraph(name)
 
 
-def show_brief(plan: Plan, remarks: Iterable[str] = ()) -> None:
-    """What must be known before saying yes: what is undone, what is lost, what blocks, how long locks are held."""
+def show_brief(plan: Plan, remarks: Iterable[str] = (), *, refill: bool = False) -> None:
+    """What must be known before saying yes: what is undone, what is lost, what blocks, how long locks are held. refill: a snapshot gives
+    back what the migration destroyed."""
     click.echo(f"To undo, on PostgreSQL {plan.server_major}:\n")
     for verdict in plan.verdicts:
         click.echo(f"  {verdict.migration}: schema {styled(verdict.schema)}, data {styled(verdict.data)}")
         for remark in (verdict.reason, *(f"not covered: {gap}" for gap in verdict.not_covered)):
             if remark:
                 paragraph(remark, indent=4)
-    _brief_losses(plan)
+    _brief_losses(plan, refill=refill)
     if plan.blockers:
         _blockers(plan)
     _brief_locks(plan)
@@ -90,8 +91,8 @@ def show_brief(plan: Plan, remarks: Iterable[str] = ()) -> None:
     click.echo(f"\n{amount(len(plan.steps), 'statement')}: --verbose, or unmigrate plan, shows each beside what it undoes.")
 
 
-def _brief_losses(plan: Plan) -> None:
-    """What the way back takes goes to the vault; what the migration had destroyed stays away."""
+def _brief_losses(plan: Plan, *, refill: bool) -> None:
+    """What the way back takes goes to the vault; what the migration had destroyed stays away, or comes from the snapshot."""
     taken = [loss for loss in plan.losses if loss.kind.startswith("added") and loss.rows != 0]
     taken.sort(key=lambda loss: -loss.rows if loss.rows is not None else float("-inf"))  # the most first; uncounted ones may be many
     gone = [loss for loss in plan.losses if not loss.kind.startswith("added")]
@@ -103,9 +104,13 @@ def _brief_losses(plan: Plan) -> None:
     if taken:
         click.echo(click.style("\nTaken away, and copied to the vault", bold=True))
         _some([f"{loss.object}{'' if loss.rows is None else _rows(loss.rows)}" for loss in taken])
-    if gone:
-        click.echo(click.style("\nDoes not come back, as the migration destroyed or changed it", bold=True))
-        _some([f"{loss.object}: {loss.reason}" for loss in gone])
+    back = [loss for loss in gone if refill and loss.kind in ("column", "table")]
+    away = "Comes back as far as a rehearsal tells" if refill else "Does not come back, as the migration destroyed or changed it"
+    rest = [loss for loss in gone if loss not in back]
+    for title, losses in (("Comes back from the snapshot, once it is rolled back", back), (away, rest)):
+        if losses:
+            click.echo(click.style(f"\n{title}", bold=True))
+            _some([f"{loss.object}: {loss.reason}" for loss in losses])
 
 
 def _no_loss(plan: Plan) -> str:

@@ -12,7 +12,11 @@ _STYLE = (
     "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #ddd;padding:.35rem .5rem;text-align:left;vertical-align:top}"
     "h1,td:last-child{overflow-wrap:anywhere}"
     "pre{background:#f5f5f5;padding:.6rem;overflow-x:auto;white-space:pre-wrap}.bad{color:#b00020}.ok{color:#1b5e20}"
-    "@media(prefers-color-scheme:dark){body{background:#161616;color:#eee}pre{background:#242424}td,th{border-color:#444}"
+    "ul{padding-left:0;list-style:none}"
+    # one below the other, where the last cell of a row would be left a few letters
+    "@media(max-width:40rem){tr{display:flex;flex-wrap:wrap;border-bottom:1px solid #ddd}td,th{border:0;padding:.2rem .6rem .2rem 0}"
+    "td:last-child{flex:1 0 100%}th{flex:0 0 7rem}th+td:last-child{flex:1 0 0}.head{display:none}}"
+    "@media(prefers-color-scheme:dark){body{background:#161616;color:#eee}pre{background:#242424}tr,td,th{border-color:#444}"
     ".bad{color:#ff8a80}.ok{color:#a5d6a7}}"
 )
 _OPEN = ("stopped", "interrupted")
@@ -32,9 +36,11 @@ def write(folder: Path, spec: Spec, tale: Sequence[Record], state: str) -> list[
 
 def summary(spec: Spec, tale: Sequence[Record], state: str) -> list[tuple[str, str]]:
     first, last = (tale[0].at, tale[-1].at) if tale else (spec.began, spec.began)
+    way = f"{spec.way}, with a refill from {spec.refill['name']}" if spec.refill else spec.way
     return [
-        ("Run", f"{spec.run}: {state}"), ("Database", spec.display), ("Way", spec.way), ("Undone", ", ".join(spec.migrations)),
-        ("App version", spec.tag or "not changed by this run"), ("By", spec.actor), ("From", first), ("To", last),
+        ("Run", f"{spec.run}: {state}"), ("Database", spec.display), ("Way", way), ("Undone", ", ".join(spec.migrations)),
+        ("App version", spec.tag or "not changed by this run"), ("By", spec.actor),
+        ("From", f"{_clock(first)} UTC"), ("To", f"{_clock(last)} UTC"),
         ("Time in steps", f"{sum(r.seconds for r in tale):.1f} s"), ("Writers away", downtime(tale)), ("Lost", lost(spec, tale)),
     ]  # fmt: skip
 
@@ -97,12 +103,17 @@ def _what(record: Record) -> str:
     return f"{record.step}{f' ({_WORDS[record.phase]})' if _WORDS[record.phase] else ''}"
 
 
-def _clock(record: Record) -> str:
-    return record.at[:19].replace("T", " ")
+def _clock(at: str) -> str:
+    return at[:19].replace("T", " ")
 
 
 def _told(tale: Sequence[Record]) -> list[Record]:
     return [r for r in tale if r.phase != "prepare" or not r.ok]
+
+
+def _calls(tale: Sequence[Record]) -> list[tuple[str, tuple[str, ...]]]:
+    """What each step ran, once where it ran the same again."""
+    return list(dict.fromkeys((_what(r), tuple(r.shown)) for r in _told(tale) if r.shown))
 
 
 def markdown(spec: Spec, tale: Sequence[Record], state: str) -> str:
@@ -111,15 +122,14 @@ def markdown(spec: Spec, tale: Sequence[Record], state: str) -> str:
     lines += ["", "## Timeline", "", "| at (UTC) | step | | seconds | evidence |", "|---|---|---|---|---|"]
     for r in _told(tale):
         cell = "<br>".join(_cell(line) for line in _says(r))
-        lines.append(f"| {_clock(r)} | {_what(r)} | {'ok' if r.ok else '**failed**'} | {r.seconds:.1f} | {cell} |")
+        lines.append(f"| {_clock(r.at)} | {_what(r)} | {'ok' if r.ok else '**failed**'} | {r.seconds:.1f} | {cell} |")
     if checks := _checks(tale):
         lines += ["", "## Checks", "", "| when | check | | found |", "|---|---|---|---|"]
         lines += [f"| {when} | {_cell(name)} | {'ok' if ok else '**failed**'} | {_cell(says)} |" for when, name, ok, says in checks]
-    lines += ["", "## Commands and calls", ""]
-    for r in _told(tale):
-        if r.shown:
-            lines += [f"### {_what(r)}", "", "```", *(line.replace("```", "'''") for line in r.shown), "```", ""]
-    lines += ["## To follow up", "", *(f"- [ ] {each}" for each in _to_do(spec, tale, state)), ""]
+    lines += ["", "## To follow up", "", *(f"- [ ] {each}" for each in _to_do(spec, tale, state)), ""]
+    lines += ["## Commands and calls", ""]
+    for what, shown in _calls(tale):
+        lines += [f"### {what}", "", "```", *(line.replace("```", "'''") for line in shown), "```", ""]
     return "\n".join(lines)
 
 
@@ -141,7 +151,7 @@ def page(spec: Spec, tale: Sequence[Record], state: str) -> str:
     e = html.escape
     head = "".join(f"<tr><th>{e(n)}</th><td>{e(v)}</td></tr>" for n, v in summary(spec, tale, state))
     rows = "".join(
-        f"<tr><td>{e(_clock(r))}</td><td>{e(_what(r))}</td><td class={'ok' if r.ok else 'bad'}>{'ok' if r.ok else 'failed'}</td>"
+        f"<tr><td>{e(_clock(r.at))}</td><td>{e(_what(r))}</td><td class={'ok' if r.ok else 'bad'}>{'ok' if r.ok else 'failed'}</td>"
         f"<td>{r.seconds:.1f}</td><td>{'<br>'.join(e(line) for line in _says(r))}</td></tr>"
         for r in _told(tale)
     )
@@ -149,15 +159,15 @@ def page(spec: Spec, tale: Sequence[Record], state: str) -> str:
         f"<tr><td>{when}</td><td>{e(name)}</td><td class={'ok' if ok else 'bad'}>{'ok' if ok else 'failed'}</td><td>{e(says)}</td></tr>"
         for when, name, ok, says in _checks(tale)
     )
-    calls = "".join(f"<h3>{e(_what(r))}</h3><pre>{e(chr(10).join(r.shown))}</pre>" for r in _told(tale) if r.shown)
+    calls = "".join(f"<h3>{e(what)}</h3><pre>{e(chr(10).join(shown))}</pre>" for what, shown in _calls(tale))
     todo = "".join(f"<li><input type=checkbox> {e(each)}</li>" for each in _to_do(spec, tale, state))
     title = e(f"Rollback of {', '.join(spec.migrations)}")
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{title}</title>"
-        f"<style>{_STYLE}</style><h1>{title}</h1><table>{head}</table><h2>Timeline</h2><table><tr><th>at (UTC)<th>step<th>"
+        f"<style>{_STYLE}</style><h1>{title}</h1><table>{head}</table><h2>Timeline</h2><table><tr class=head><th>at (UTC)<th>step<th>"
         "<th>seconds"
         f"<th>evidence</tr>{rows}</table>{'<h2>Checks</h2><table>' + checks + '</table>' if checks else ''}"
-        f"<h2>Commands and calls</h2>{calls}"
-        f"<h2>To follow up</h2><ul>{todo}</ul></html>\n"
+        f"<h2>To follow up</h2><ul>{todo}</ul>"
+        f"<h2>Commands and calls</h2>{calls}</html>\n"
     )

@@ -73,13 +73,27 @@ def abort(store: Store, scene: Scene, last: Session) -> Result:
     """Go back from wherever the run stands. Raises RefusedError, with nothing undone, where one of the steps cannot be undone."""
     if last.result is None and last.direction == "back":
         return resume(store, scene, last, _never)
-    _refuse_settled(last)
-    with _alone(scene):
-        scene.tale = last.records
-        flow.objections(steps_of(scene.spec), last.records, lambda step: step.objection(scene, scene.prepared(step.name)))
+    would_undo(scene, last)
     if last.result is None and not last.broken:
         store.cancel(last)
     return _work(store, scene, _never, last.number + 1, last.records, "back")
+
+
+def would_undo(scene: Scene, last: Session) -> list[str]:
+    """What `abort` undoes, a line for each step, the last one first. Raises RefusedError as it would."""
+    _refuse_settled(last)
+    lines: list[str] = []
+
+    def one(step: Step) -> None:
+        step.objection(scene, scene.prepared(step.name))
+        lines.append(f"undo {step.title} [{step.name}]")
+
+    with _alone(scene):
+        scene.tale = last.records
+        if last.result is None and last.direction == "back":
+            return lines
+        flow.objections(steps_of(scene.spec), last.records, one)
+    return lines
 
 
 def _refuse_settled(last: Session) -> None:
@@ -197,7 +211,7 @@ def _tell(scene: Scene, step: Step, record: Record) -> None:
         return
     verb = {"approve": "approval", "prepare": "prepare", "apply": "", "undo": "undone"}[record.phase]
     label = f"{step.title}{f' ({verb})' if verb else ''}"
-    said = "; ".join(record.data.get("said", ()))
+    said = "; ".join(line.removesuffix(".") for line in record.data.get("said", ()))
     if record.ok:
         scene.say(f"✓ {label} [{record.seconds:.1f} s]{f': {said}' if said else ''}")
     elif record.error is not None:
@@ -234,15 +248,14 @@ def ended(result: Result, spec: Spec, no_way_back: str = "") -> UnmigrateError |
 
 
 def _ways_on(error: Json, run: str, no_way_back: str) -> str:
-    """What to do about a run that stopped: what puts it right, how it goes on, how it goes back; each said once."""
-    back = f"unmigrate abort {run} goes back" if not no_way_back else f"it does not go back by itself: {no_way_back}"
+    """What to do about a run that stopped, a line each: what puts it right, how it goes on, how it goes back; each said once."""
+    back = f"to go back: unmigrate abort {run}" if not no_way_back else f"it does not go back by itself: {no_way_back}"
     if error["code"] == "loss":  # nothing is to be put right: it is a decision
         consent = f"unmigrate resume {run} --accept-loss consents and goes on (unmigrate carry-over can bring over what a snapshot lacks)"
-        return f"{consent}; {back}"
+        return f"{consent}\n{back}"
     if error["code"] in _OTHER:
-        return f"{back}; then {error['remedy']}, in a new run"
-    right = error["remedy"] or "put it right"
-    return f"{right}; then unmigrate resume {run} goes on; {'' if no_way_back else 'or '}{back}"
+        return f"{back}\nthen {error['remedy']}, in a new run"
+    return f"{error['remedy'] or 'put it right'}\nthen, to go on: unmigrate resume {run}\n{back}"
 
 
 def with_url(spec: Spec, display: str) -> Spec:

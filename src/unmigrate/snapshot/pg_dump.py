@@ -226,7 +226,7 @@ class PgDump:
         unfinished = databases.unfinished_name(to)
         conninfo, _ = programs.access(urls.beside(self._text, unfinished), {})
         return (
-            f"sha256 of every file in {folder}",
+            f"sha256 of every file in {folder}" if at.tables is None else f"sha256 of the files in {folder} that are read",
             _create_sql(unfinished, manifest, manifest["version"]),
             *self._shown_fill(conninfo, folder / dumps.DATA, at.tables),
             f"ALTER DATABASE {ident(unfinished)} RENAME TO {ident(to)}",

@@ -167,14 +167,30 @@ def _gate(scene: Scene, prepared: Json) -> Json:
     if "gate" in scene.allow:
         follow_up = f"{message}: deploy the version from before it, or take the folder out, before anything deploys"
         return {"said": [f"let through by --approve gate although {message}"], "follow_up": follow_up}
-    raise RefusedError(message, code="re-apply", remedy="deploy the version from before it (see [app]), or go on with --approve gate")
+    version = scene.spec.tag or "the version from before it"
+    remedy = f"deploy {version}, and write into [app] of unmigrate.toml what is deployed; if you know that it is: --approve gate"
+    raise RefusedError(message, code="re-apply", remedy=remedy)
+
+
+def _foreseen(scene: Scene) -> list[str]:
+    """That it will stop there, where that is known before: nothing is deployed by this run, and nothing says what is."""
+    if scene.config.app.deployed or "app" in scene.spec.steps:
+        return []
+    names, how = shipped(scene)
+    again = [name for name in scene.spec.migrations if name in names]
+    if not again:
+        return []
+    why = f"as {', '.join(again)} is in {how}"
+    if "gate" in scene.allow:
+        return [f"it would stop here, {why}: --approve gate lets it go on"]
+    return [f"the run will stop here, {why}: deploy what was there before and say so in [app], or --approve gate"]
 
 
 STEP = Step("app", "app version before", _shown, _apply, prepare=_prepare, undo=_undo, shown_undo=lambda s, _: _shown(s), tries=2)
 GATE = Step(
     "gate",
     "gate: not to be applied again",
-    lambda scene: [*_asked(scene), "compare the deployed app's migrations folder with what was undone"],
+    lambda scene: [*_asked(scene), "compare the deployed app's migrations folder with what was undone", *_foreseen(scene)],
     _gate,
     tries=8,
 )
