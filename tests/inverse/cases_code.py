@@ -371,6 +371,18 @@ OTHER = rows(
          "ALTER FOREIGN TABLE ft OPTIONS (SET a 'y')", "refused", "cannot change a foreign table back", trusted=True),
     Case("pg_foreign_server", "user mapping", "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w",
          "CREATE USER MAPPING FOR PUBLIC SERVER s", "refused", "cannot change a server back", trusted=True),
+    *(
+        Case("system object", what, "", up, "refused", "belongs to PostgreSQL itself", trusted=True)
+        for what, up in (
+            ("grant on a relation", "REVOKE SELECT ON pg_catalog.pg_class FROM PUBLIC"),
+            ("grant on a function", "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text), pg_catalog.random() FROM PUBLIC"),
+            ("grant on a type", "REVOKE USAGE ON TYPE int4 FROM PUBLIC"),
+            ("grant on a language", "REVOKE USAGE ON LANGUAGE sql FROM PUBLIC"),
+            ("grant on a schema", "REVOKE USAGE ON SCHEMA information_schema FROM PUBLIC"),
+            ("operator family", "ALTER OPERATOR FAMILY integer_ops USING btree ADD OPERATOR 1 < (money, money), FUNCTION 1 (money, money) cash_cmp(money, money)"),
+        )
+    ),
+    Case("extension", "takes a function in", "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'select 1'", "ALTER EXTENSION plpgsql ADD FUNCTION f(int)", "refused", "routine public.f(integer) is missing", trusted=True),
     Case("pg_opfamily", "alter", "CREATE OPERATOR FAMILY fam USING btree", "ALTER OPERATOR FAMILY fam USING btree ADD OPERATOR 1 < (int4, int8)", "refused", "cannot change an operator family back", trusted=True),
 )  # fmt: skip
 

@@ -172,6 +172,8 @@ SEQUENCE = rows(
     ("alter min and max", "CREATE SEQUENCE s", "ALTER SEQUENCE s MINVALUE 5 MAXVALUE 50 START 7 RESTART"),
     ("no longer owned", SERIAL, "ALTER SEQUENCE t_id_seq OWNED BY NONE"),
     ("owned by another", SERIAL, "ALTER SEQUENCE t_id_seq OWNED BY t.v"),
+    ("owned at last", SERIAL + "CREATE SEQUENCE s", "ALTER SEQUENCE s OWNED BY t.v"),
+    ("owned by a new table", "CREATE SEQUENCE s", "CREATE TABLE n (v int DEFAULT nextval('s')); ALTER SEQUENCE s RENAME TO n_v_seq; ALTER SEQUENCE n_v_seq OWNED BY n.v"),
     ("set schema", "CREATE SEQUENCE s; CREATE SCHEMA x", "ALTER SEQUENCE s SET SCHEMA x"),
     ("serial added", "CREATE TABLE t (v int)", "ALTER TABLE t ADD id serial"),
     ("serial dropped", "CREATE TABLE t (v int, id bigserial)", "ALTER TABLE t DROP id"),

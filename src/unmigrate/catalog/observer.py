@@ -88,6 +88,7 @@ class Observer:
         self._begun: Counts = {}
         self._since: Counts = {}
         self._beyond: dict[str, None] = {}
+        self.system = False  # whether the open transaction changed what is PostgreSQL's own
         self.reset()
 
     def reset(self) -> None:
@@ -97,7 +98,7 @@ class Observer:
 
     def begin(self) -> None:
         """Open a transaction that `refresh` can observe."""
-        self._beyond = {}
+        self._beyond, self.system = {}, False
         self._since = self._begun = self._run("BEGIN")
 
     def join(self) -> Catalog:
@@ -151,7 +152,7 @@ class Observer:
     def begin_with(self, sql: str, *, leave: str) -> Delta:
         """`begin` and `refresh` in one round trip; leave: one statement of ours, to run last. Raises psycopg.Error: then roll back."""
         begun, now = prepared.run_between(self._connection, self._counting, sql, leave=leave)
-        self._beyond = {}
+        self._beyond, self.system = {}, False
         self._since = self._begun = counts(begun)
         return self._written(counts(now))
 
@@ -159,6 +160,7 @@ class Observer:
         touched = read_touched(self._connection, self._since, now)
         self._since = now
         self._beyond |= dict.fromkeys(touched.beyond)
+        self.system = self.system or "system" in touched.rows
         return self._follow(touched)
 
     def mark(self) -> str:
@@ -216,6 +218,10 @@ class Observer:
             if oid not in behind | {i for _, i in backed} or Key("pg_class", oid) in self.catalog.objects
         }
         wanted["extension dependency"] |= {key.oid for key in self.catalog.of_kind("extension dependency")}
+        # What an extension takes in is not followed any more.
+        for name in _KINDS_OF:
+            taken = [Key(name, oid) for oid, _ in rows.get(f"member of {name}", ()) if Key(name, oid) in self.catalog.objects]
+            self._add(wanted, columns, [o for key in taken for o in (self.catalog.objects[key], *self.catalog.parts(key.oid))])
         for kind in {kind for catalog in touched.lossy for kind in _READ_ALL.get(catalog, ())}:
             wanted[kind] |= {key.oid for key in self.catalog.of_kind(kind)}
         if "pg_inherits" in touched.lossy:

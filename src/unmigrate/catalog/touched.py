@@ -25,6 +25,11 @@ BEYOND = {
     "pg_largeobject_metadata": "large objects were created or dropped: they are data of no table and are not undone",
     "pg_subscription": "a subscription was created, changed or dropped: it reaches another server and is not undone",
     "pg_seclabel": "security labels were changed and are not undone",
+    "pg_shseclabel": "security labels were changed and are not undone",
+    "pg_database": "the database's own properties or grants were changed and are not undone",
+    "pg_tablespace": "tablespaces were created, altered or dropped: they are wider than the database and are not undone",
+    "pg_parameter_acl": "grants on configuration parameters were changed: they are wider than the database and are not undone",
+    "pg_replication_origin": "replication origins were created or dropped: they are wider than the database and are not undone",
 }
 # The cheapest condition first: the planner leaves them in this order.
 _USER = f"oid >= {FIRST_USER_OID}"
@@ -45,6 +50,11 @@ def _rows(tag: str, catalog: str, condition: str = "true", report: str = "oid") 
     return f"select '{tag}', {report}::int8, 0 from {catalog} where {condition} and {_MINE}"
 
 
+def _system(catalog: str, condition: str = "true", report: str = "oid") -> str:
+    """Rows of what is PostgreSQL's own, which nobody follows: a grant on pg_class, say."""
+    return _rows("system", catalog, f"{report} < {FIRST_USER_OID} and {condition}", report)
+
+
 def _told_by_relation(oids: str) -> str:
     """Rows of these relations also speak of a constraint (with the index behind it), a partitioned index, an identity column."""
     return f"""
@@ -61,6 +71,7 @@ union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d wher
 _CLASS = f"""
 with t as materialized (select oid, relkind from pg_class where {_USER} and {_MINE} and relkind in ('r', 'p', 'i', 'I', 'S', 'v', 'm', 'c', 'f'))
 select {_RELATION}, oid::int8, 0 from t
+union all {_system("pg_class")}
 union all {_told_by_relation("select oid from t where relkind in ('i', 'I', 'S')")}"""
 
 _ATTRIBUTE = f"""
@@ -90,7 +101,8 @@ _TYPE = f"""
 select case typtype when 'e' then 'enum' when 'd' then 'domain' when 'c' then 'composite' else 'other type' end,
   (case when typtype = 'c' then typrelid else oid end)::int8, 0
 from pg_type where {_USER} and typelem = 0 and {_MINE}
-  and (typtype <> 'c' or exists (select from pg_class c where c.oid = typrelid and c.relkind = 'c'))"""
+  and (typtype <> 'c' or exists (select from pg_class c where c.oid = typrelid and c.relkind = 'c'))
+union all {_system("pg_type")}"""
 
 _TRIGGER = f"""
 with t as materialized (select oid, tgrelid, tgname, tgisinternal, tgparentid, tgconstraint from pg_trigger where {_MINE})
@@ -130,11 +142,13 @@ _SOURCES: dict[str, str] = {
     "pg_sequence": _SEQUENCE,
     "pg_type": _TYPE,
     "pg_enum": _rows("enum", "pg_enum", report="enumtypid"),
-    "pg_proc": f"select case prokind when 'a' then 'aggregate' else 'routine' end, oid::int8, 0 from pg_proc where {_USER} and {_MINE}",
+    "pg_proc": f"select case prokind when 'a' then 'aggregate' else 'routine' end, oid::int8, 0 from pg_proc where {_USER} and {_MINE} "
+    f"union all {_system('pg_proc')}",
     "pg_trigger": _TRIGGER,
     "pg_policy": _rows("policy", "pg_policy"),
     "pg_rewrite": _REWRITE,
-    "pg_namespace": _rows("schema", "pg_namespace", f"({_USER} or nspname = 'public')"),
+    "pg_namespace": f"""{_rows("schema", "pg_namespace", f"({_USER} or nspname = 'public')")}
+      union all {_system("pg_namespace", "nspname <> 'public'")}""",
     "pg_extension": _rows("extension", "pg_extension", _USER),
     "pg_statistic_ext": _rows("statistics", "pg_statistic_ext"),
     "pg_publication": _rows("publication", "pg_publication"),
@@ -145,17 +159,15 @@ _SOURCES: dict[str, str] = {
     "pg_inherits": _INHERITS,
     "pg_description": _DESCRIPTION,
     "pg_db_role_setting": _rows("setting", "pg_db_role_setting", _DATABASE_SETTINGS, "setrole"),
-    **{catalog: _rows(catalog, catalog, _USER) for catalog in OTHER_CATALOGS},
-    "pg_depend": _rows(
-        "extension dependency",
-        "pg_depend",
-        f"refclassid = 'pg_extension'::regclass and refobjid >= {FIRST_USER_OID} and deptype = 'x'",
-        "objid",
-    ),
+    **{catalog: f"{_rows(catalog, catalog, _USER)} union all {_system(catalog)}" for catalog in OTHER_CATALOGS},
+    "pg_depend": f"""select case deptype when 'x' then 'extension dependency' else 'member of ' || classid::regclass end, objid::int8, 0
+      from pg_depend where refclassid = 'pg_extension'::regclass and deptype in ('x', 'e') and {_MINE}""",
     "pg_ts_config_map": _rows("pg_ts_config", "pg_ts_config_map", report="mapcfg"),
     "pg_aggregate": _rows("aggregate", "pg_aggregate", report="aggfnoid::oid"),
-    "pg_amop": _rows("pg_opfamily", "pg_amop", report="amopfamily"),
-    "pg_amproc": _rows("pg_opfamily", "pg_amproc", report="amprocfamily"),
+    **{
+        catalog: f"{_rows('pg_opfamily', catalog, report=family)} union all {_system(catalog, report=family)}"
+        for catalog, family in (("pg_amop", "amopfamily"), ("pg_amproc", "amprocfamily"))
+    },
     "pg_foreign_table": _rows("other relation", "pg_foreign_table", report="ftrelid"),
     "pg_user_mapping": "select 'pg_foreign_server', oid::int8, 0 from pg_foreign_server where $1 is not null",
 }

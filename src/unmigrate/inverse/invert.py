@@ -211,6 +211,7 @@ class _Builder:
         phases = {o.key: self._phase(o, twins) for o in work.drop.values()}
         apart.pull(phases, self._first, work.drop)
         drops = [[o for o in work.drop.values() if phases[o.key] == phase] for phase in range(5)]
+        self._disown()
         for objects in drops[:3]:
             self._drop(objects)
         self._rename()
@@ -347,6 +348,12 @@ class _Builder:
         for o in objects:
             if o.kind == "sequence" and o.facts["owned_by"]:
                 self._add(o, [owned_by(o)])
+
+    def _disown(self) -> None:
+        """Sequences that had no owner would go with the one they have now."""
+        for now, wanted, changed in self._work.alter:
+            if now.kind == "sequence" and "owned_by" in changed and not wanted.facts["owned_by"]:
+                self._add(wanted, [f"ALTER SEQUENCE {now.name} OWNED BY NONE"])
 
     def _keys(self, created: Iterable[Object]) -> None:
         objects = list(created)

@@ -14,6 +14,7 @@ from unmigrate.prove.schema import Difference, Verdict, differences, out_of_orde
 
 ROWS = ("22", "23")  # classes of SQLSTATE: data exception, integrity constraint violation
 SETTLING = frozenset({"constraint", "index", "view", "materialized view", "policy", "trigger", "rule", "routine", "statistics", "column"})
+SYSTEM = "the migration changes what belongs to PostgreSQL itself (grants on pg_catalog, say), which no way back is found for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Del
         if failure := _run(connection, statements):
             return failure
         way_back = observer.refresh()
+    if observer.system:
+        return Attempt("refused", SYSTEM)
     keys = delta.keys | way_back.keys
     found = differences(delta.before, observer.catalog, keys)
     if real := [d for d in found if not d.derived_only]:

@@ -43,7 +43,7 @@ def create(sequence: Object, catalog: Catalog) -> Statements:
 
 
 def owned_by(sequence: Object) -> str:
-    return f"ALTER SEQUENCE {sequence.name} OWNED BY {sequence.facts['owned_by'] or 'NONE'}"
+    return f"ALTER SEQUENCE {sequence.name} OWNED BY {sequence.facts['owned_by']}"
 
 
 def drop(sequence: Object) -> Statements:
