@@ -16,6 +16,7 @@ from unmigrate.inverse.fits import ZONED
 from unmigrate.inverse.model import Loss
 from unmigrate.inverse.retyped import coarser, cut
 from unmigrate.inverse.zones import by_zone
+from unmigrate.sql.numbers import sets_numbers
 
 _SETS_TIME_ZONE = re.compile(r"\bset\s+(session\s+|local\s+)?time\s*zone\b|set_config\(\s*'timezone'", re.IGNORECASE)
 
@@ -55,6 +56,7 @@ def told(sql: str, delta: Delta) -> tuple[str, ...]:
         *(f"values of {name} {why}" for name, why in unsure(sql, delta)),
         *(f"rows can stop the way back of {name}, uncounted: {why}" for name, why in stricter(delta)),
         *(f"{name} {again}" for _, name, fresh in counting(delta) if fresh),
+        *(f"no sequence is set back after {text[:120]}" for text in sets_numbers(sql)),
         *server.told(sql, delta.before, delta.after),
         *(f"values of {new.name} written since are rounded to {old.facts['type']}" for old, new in coarse),
     )
