@@ -24,6 +24,20 @@ LAST = "~~"  # triggers fire in the order of their names; ours must see what the
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """A statement of the migration's that wrote to the converted column after its conversion, by the image that goes back in the switch.
+
+    key: (number of the image's column, the same of a row t); number: of the converted column there; type: to which that, kept as text, is
+    cast, or "".
+    """
+
+    image: str
+    key: tuple[tuple[int, str], ...]
+    number: int
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Filling:
     """How a parked column gets its values. All names are SQL.
 
@@ -34,6 +48,7 @@ class Filling:
     notnull: NOT NULL returns. missing_only: values that are there stay as they are, as nobody can say that they went stale.
     binding: the parked column is NOT NULL even now. refusals: conditions over `unmigrate_made`, a new value, under which an index or a
     foreign key of the parked column would refuse it. bitwise: values compared are equal only if they are so bit by bit (see `bitwise`).
+    later: what the migration itself made of `source` after that, which is no edit. tried: `value` is right only where `forward` leads back.
     """
 
     number: int
@@ -49,6 +64,8 @@ class Filling:
     binding: bool = False
     refusals: tuple[str, ...] = ()
     bitwise: bool = False
+    later: tuple[Later, ...] = ()
+    tried: bool = False
 
     @property
     def unknown(self) -> bool:
@@ -91,6 +108,8 @@ def _body(f: Filling) -> str:
     wrong = ["unmigrate_made IS NULL"] if f.notnull or f.binding else []
     changed = f"(TG_OP = 'INSERT' OR unmigrate_made IS DISTINCT FROM OLD.{f.column})"
     wrong += [f"{changed} AND {condition}" for condition in f.refusals]
+    made = inlined(f.forward, plain(f.column), "unmigrate_made") if f.tried else ""
+    astray = f"NOT (ROW(NEW.{f.source})::record *= ROW({made})::record)" if f.tried else "false"
     return f"""DECLARE unmigrate_made {f.table}.{f.column}%TYPE; unmigrate_filling boolean := false;
 BEGIN
   IF TG_OP = 'UPDATE' AND current_setting('unmigrate.filling', true) = {literal(f.function)} THEN
@@ -102,6 +121,8 @@ BEGIN
       unmigrate_made := {_of_new(f)};
       IF {" OR ".join(f"({w})" for w in wrong) or "false"} THEN
         {record}coalesce('the parked column would refuse ' || unmigrate_made::text, 'there is no value'));
+      ELSIF {astray} THEN
+        {record}'nobody knows from which value the migration makes it');
       ELSE
         NEW.{f.column} := unmigrate_made;
       END IF;
@@ -129,7 +150,7 @@ def _fill(f: Filling) -> str:
     return f"""DO $unmigrate$ BEGIN
   BEGIN PERFORM set_config('session_replication_role', 'replica', true); EXCEPTION WHEN insufficient_privilege THEN NULL; END;
   PERFORM set_config('unmigrate.filling', {literal(f.function)}, true);
-  UPDATE {f.table} SET {f.column} = {f.column} WHERE {stale(f)}{missing};
+  UPDATE {f.table} t SET {f.column} = t.{f.column} WHERE {stale(f)}{missing};
   PERFORM set_config('unmigrate.filling', '', true);
   IF current_setting('session_replication_role') = 'replica' THEN PERFORM set_config('session_replication_role', 'origin', true); END IF;
 END $unmigrate$"""
@@ -157,15 +178,34 @@ def _missing(f: Filling) -> str:
         return null
     if not f.forward:
         return "true"
-    differs = f"NOT (ROW(t.{f.source})::record *= ROW({inlined(f.forward, plain(f.column), f't.{plain(f.column)}')})::record)"
+    differs = f"NOT (ROW(t.{f.source})::record *= ROW({_forward(f)})::record){_unexplained(f)}"
     return f"{null} OR {differs}" if f.notnull else differs
 
 
 def stale(f: Filling) -> str:
-    """The rows whose parked value is not what belongs to the row."""
+    """The rows, of the table as t, whose parked value is not what belongs to the row."""
     if not f.source or f.missing_only:
         return f"{f.column} IS NULL AND ({f.value or 'NULL'}) IS NOT NULL" if f.missing_only else f"{f.column} IS NULL"
-    return _differ(f, f.source, f.forward) if f.forward else _differ(f, f.column, f.value)
+    return f"{_differ(f, f.source, f.forward)}{_unexplained(f)}" if f.forward else _differ(f, f.column, f.value)
+
+
+def _forward(f: Filling) -> str:
+    return inlined(f.forward, plain(f.column), f"t.{plain(f.column)}")
+
+
+def _unexplained(f: Filling) -> str:
+    """And not as the migration's own statements left what the parked value was converted to: those are undone by their images."""
+    if not f.later:
+        return ""
+    made = f"(SELECT {_forward(f)} AS v) m0"
+    for n, one in enumerate(f.later, 1):
+        i, before = f"i{n}", f"m{n - 1}.v"
+        same = " AND ".join(f"coalesce({i}.w{k}, {i}.o{k}) = {cell}" for k, cell in one.key)  # as it is indexed
+        met, cast = (f"{before}::text", f"::{one.type}") if one.type else (before, "")
+        made += f" LEFT JOIN {one.image} {i} ON {i}.op = 'U' AND {same} AND ROW({i}.o{one.number})::record *= ROW({met})::record"
+        left = f"CASE WHEN {i}.op IS NULL THEN {before} ELSE {i}.w{one.number}{cast} END"
+        made += f" CROSS JOIN LATERAL (SELECT {left} AS v) m{n}"
+    return f" AND NOT EXISTS (SELECT FROM {made} WHERE ROW(m{len(f.later)}.v)::record *= ROW(t.{f.source})::record)"
 
 
 def _differ(f: Filling, left: str, right: str) -> str:
@@ -195,6 +235,7 @@ class Conversion:
     """A new column that a migration made from an old one. forward: over the old one; backward: over the new one, "" where nobody knows.
 
     now: the new column; parked: the old one, which the migration dropped, or kept beside the new type; stays: it did neither.
+    tried: nobody knows that backward undoes forward; it does for the values for which forward leads back.
     """
 
     parked: Object
@@ -202,6 +243,7 @@ class Conversion:
     forward: str
     backward: str
     stays: bool = False
+    tried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +254,7 @@ class Source:
     value: str
     forward: str
     missing_only: bool = False
+    tried: bool = False
 
 
 def sources(conversions: Iterable[Conversion], now: Catalog) -> Iterator[tuple[Key, Source]]:
@@ -224,7 +267,7 @@ def sources(conversions: Iterable[Conversion], now: Catalog) -> Iterator[tuple[K
         forward = _renamed(c.forward, c.parked, here)
         if is_parked(old):
             backward = _renamed(c.backward, c.now, here) if c.backward else ""
-            yield old.key, Source(new.facts["label"], backward, forward)
+            yield old.key, Source(new.facts["label"], backward, forward, tried=c.tried)
         else:
             yield new.key, Source(old.facts["label"], forward, "", missing_only=c.stays)
 

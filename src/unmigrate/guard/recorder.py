@@ -28,7 +28,7 @@ from unmigrate.guard.program import Program, Segment
 from unmigrate.guard.retyping import Using, using
 from unmigrate.guard.reused import follow, followed
 from unmigrate.guard.stake import ALL, AtStake, Stake, at_stake
-from unmigrate.guard.statement import alteration, assignments, inlined, named, with_commands
+from unmigrate.guard.statement import alteration, assignments, casts, inlined, named, with_commands
 from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.invert import invert
 from unmigrate.inverse.losses import resolve, structure, written
@@ -307,7 +307,8 @@ class Recorder:
         ask = castable_on(self._connection)
         source = f"(select null::{type_} as {label}) q"
         backward = next((e for e in (f"{label}::{old}", f"{label}::text::{old}") if ask(f"{e} from {source}")), "")
-        return Conversion(parked_, now, forward, backward)
+        tried = bool(using) and not casts(using or label, plain(label))
+        return Conversion(parked_, now, forward, backward, tried=tried)
 
     # images
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from unmigrate.catalog.parked import plain
 from unmigrate.sql.script import ScriptError, Statement
+from unmigrate.sql.writes import is_cast_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,14 @@ def without_cast(expression: str) -> tuple[str, str]:
     select: Any = parse_sql(f"SELECT {expression}")[0].stmt
     node = select.targetList[0].val
     return (str(RawStream()(node.arg)), str(RawStream()(node.typeName))) if type(node).__name__ == "TypeCast" else ("", "")
+
+
+def casts(expression: str, column: str) -> bool:
+    """Whether an expression is this column, cast at most: to its type, by way of text or not."""
+    from pglast import parse_sql
+
+    select: Any = parse_sql(f"SELECT {expression}")[0].stmt
+    return is_cast_of(select.targetList[0].val, column)
 
 
 def with_commands(statement: Statement, commands: str) -> str:

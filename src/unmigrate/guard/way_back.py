@@ -1,7 +1,7 @@
 """The way back of a guarded migration, and the way forward again, found and tried on scratch where the guarded way up stands committed."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -185,9 +185,26 @@ def _fillings(
                 filling.Filling(
                     number, names.images, table, label, was.name, from_.source, value, from_.forward, notnull, from_.missing_only,
                     parked_.facts["notnull"], refusals(now, parked_), filling.bitwise(_compared(now, parked_, from_)),
+                    tuple(_later(program, key, now)), from_.tried,
                 )
             )  # fmt: skip
     return found
+
+
+def _later(program: Program, parked_: Key, now: Catalog) -> Iterator[filling.Later]:
+    """What the migration wrote, after converting the column that is parked, to the one that it made of it."""
+    converted: Key | None = None
+    for segment in program.segments:
+        for image in segment.images if converted else ():
+            there = {n: o for n, c in image.numbered if (o := now.get(Key("pg_class", image.oid, c.number))) is not None}
+            at = next((n for n, o in there.items() if o.key == converted), 0)
+            if not at or not image.key or any(k + 1 not in there for k in image.key):
+                continue
+            texts = {n: c.text_after for n, c in image.numbered}
+            key = tuple((k + 1, f"t.{there[k + 1].facts['label']}{'::text' if texts[k + 1] else ''}") for k in image.key)
+            yield filling.Later(image.name, key, at, there[at].facts["type"] if texts[at] else "")
+        for conversion in segment.conversions:
+            converted = conversion.now.key if conversion.parked.key == parked_ else converted
 
 
 def _compared(now: Catalog, parked_: Object, source: filling.Source) -> Object:

@@ -125,7 +125,7 @@ def _conversions(node: Any, conversions: list[tuple[Write, str]], shortened: lis
         if command.subtype != AlterTableType.AT_AlterColumnType or using is None:
             continue
         written = (_write("convert", node.relation), command.name)
-        if not _is_cast_of(using, command.name):
+        if not is_cast_of(using, command.name):
             conversions.append(written)
         elif _has_size(using):
             shortened.append(written)
@@ -141,8 +141,8 @@ def _constraints(node: Any, at: int, dropped: dict[tuple[str, str], int], added:
             added[node.relation.relname, command.def_.conname] = at
 
 
-def _is_cast_of(expression: Any, column: str) -> bool:
-    """column, column::type, column::text::type."""
+def is_cast_of(expression: Any, column: str) -> bool:
+    """Whether a node says column, column::type, column::text::type."""
     casts = []
     while type(expression).__name__ == "TypeCast":
         casts.append(expression.typeName.names[-1].sval)
