@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 from typing import Any
 
 import psycopg
@@ -121,13 +122,15 @@ class Observer:
         A refresh looks through no more than `join`, and reads, twice at most, what it found and what speaks of that.
         """
         concerned = [*objects, *(owner for o in objects if (owner := self.catalog.get(o.parent)) is not None)]
-        for _ in range(2):  # at first its questions are planned
+        times = []
+        for _ in range(4):
             began = time.monotonic()
             self.join()
             joined = time.monotonic()
             read_objects(self._connection, *self._speaking(concerned))
-            read = time.monotonic()
-        return joined - began, joined - began + 2 * (read - joined)
+            times.append((joined - began, time.monotonic() - joined))
+        joins, reads = zip(*times[1:], strict=True)  # at first its questions are planned
+        return median(joins), median(joins) + 2 * median(reads)
 
     def _run(self, sql: str) -> Counts:
         """Run this and read the counters, in one round trip."""

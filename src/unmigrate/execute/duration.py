@@ -34,9 +34,9 @@ _IMAGE = re.compile(r"\b(unmigrate_[0-9a-f]+\w*)\.(?:image|restored)_(?:10*)?(\d
 _IMAGES = """
 select format('%%I.%%I', schemaname, tablename) from pg_tables where schemaname = any (%s) and tablename ~ '^image_'"""
 _METADATA_SECONDS = 0.01
-_OWN_STATEMENTS = 16  # journal, ledger, stored plans, publications
+_OWN_STATEMENTS = 20  # journal, ledger, stored plans, publications
 # While the observer's join took 30-50 ms: CREATE TABLE with two indexes 8, ALTER TABLE 1-7, reading what was made 0.6-0.9 per object.
-_STATEMENTS_PER_JOIN, _OBJECTS_PER_JOIN = 4, 50
+_STATEMENTS_PER_JOIN, _OBJECTS_PER_JOIN = 3, 25
 
 
 @dataclass(frozen=True, slots=True)
