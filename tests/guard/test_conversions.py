@@ -89,3 +89,18 @@ def test_booleans_of_numbers_that_are_one_of_two_come_back(live: Make) -> None:
     it.run("DELETE FROM t WHERE id = 4")
     it.rollback()
     assert it.rows(ALL) == [(1, "false"), (2, "true"), (3, "true")]
+
+
+def test_columns_of_one_name_in_two_tables_do_not_go_stale(live: Make) -> None:
+    """Nor such with a name that is cut: what is parked is called otherwise then."""
+    long = "a_column_with_a_name_of_sixty_three_characters_which_is_the_limit"[:63]
+    it = live(
+        f"CREATE TABLE t (id int PRIMARY KEY, b numeric, {long} numeric); CREATE TABLE u (id int PRIMARY KEY, b numeric)",
+        "INSERT INTO t VALUES (1, 1.5, 1.5); INSERT INTO u VALUES (1, 1.5), (2, 2.5)",
+    )
+    changes = (f"ALTER TABLE {t} ALTER COLUMN {c} TYPE int USING round({c})" for t, c in (("t", "b"), ("u", "b"), ("t", long)))
+    it.deploy(";".join(changes))
+    it.run(f"UPDATE t SET b = 7, {long} = 8; UPDATE u SET b = NULL WHERE id = 1")
+    it.rollback()
+    assert it.rows(f"SELECT b, {long} FROM t") == [(7, 8)]
+    assert it.rows("SELECT id, b::float8 FROM u ORDER BY id") == [(1, None), (2, 2.5)]

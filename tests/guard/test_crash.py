@@ -20,11 +20,14 @@ from unmigrate.execute.rollback import execute, finish_pending, pending
 from unmigrate.park.purge import kept, purge
 from unmigrate.plan.model import Plan, from_json
 
-INIT = """CREATE TABLE t (id int PRIMARY KEY, a numeric NOT NULL, nick text NOT NULL DEFAULT lower('X'), note text);
+INIT = """CREATE TYPE mood AS ENUM ('ok');
+CREATE TABLE t (id int PRIMARY KEY, a numeric NOT NULL, nick text NOT NULL DEFAULT lower('X'), note text, m mood NOT NULL DEFAULT 'ok');
 CREATE INDEX t_note ON t (note); CREATE TABLE old (id int PRIMARY KEY, body text);"""
 ROWS = "INSERT INTO t SELECT g, g + 0.5, 'n' || g, 'x' FROM generate_series(1, 50) g; INSERT INTO old SELECT g, 'b' FROM generate_series(1, 20) g"
 CHANGE = """ALTER TABLE t ALTER COLUMN a TYPE int USING (round(a)); ALTER TABLE t DROP COLUMN nick; DROP TABLE old; DROP INDEX t_note;
-CREATE TABLE fresh (id int PRIMARY KEY); ALTER TABLE t ADD COLUMN more text"""
+CREATE TABLE fresh (id int PRIMARY KEY); ALTER TABLE t ADD COLUMN more text; CREATE TYPE mood_new AS ENUM ('ok', 'sad');
+ALTER TABLE t ALTER COLUMN m DROP DEFAULT, ALTER COLUMN m TYPE mood_new USING (m::text::mood_new); DROP TYPE mood;
+ALTER TYPE mood_new RENAME TO mood; ALTER TABLE t ALTER COLUMN m SET DEFAULT 'ok'"""
 SINCE = "INSERT INTO t (id, a) VALUES (99, 7); UPDATE t SET a = 3 WHERE id = 2; DELETE FROM t WHERE id = 5; INSERT INTO fresh VALUES (1)"
 
 

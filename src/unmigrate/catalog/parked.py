@@ -5,6 +5,7 @@ import re
 from unmigrate.catalog.model import Catalog, Key, Object
 
 ASIDE = re.compile(r"^_unmigrate_[0-9a-f]+_(old|new)_")
+_WAS = re.compile(r"^parked by unmigrate [0-9a-f]+: was (.+)$", re.DOTALL)
 
 
 def plain(label: str) -> str:
@@ -18,8 +19,9 @@ def is_parked(o: Object) -> bool:
 
 
 def own_name(o: Object) -> str:
-    """What a parked thing was called, without quotes; cut short where it was long."""
-    return ASIDE.sub("", plain(str(o.facts["label"])))
+    """What a parked thing was called, without quotes: as its comment says, as its name tells only what is short and alone of its name."""
+    said = _WAS.match(o.facts.get("comment") or "")
+    return plain(said[1]) if said and is_parked(o) else ASIDE.sub("", plain(str(o.facts["label"])))
 
 
 def without_parked(catalog: Catalog) -> Catalog:

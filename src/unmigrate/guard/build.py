@@ -27,7 +27,7 @@ from unmigrate.guard.recorder import Recorder
 from unmigrate.guard.rows import rows_shown
 from unmigrate.guard.way_back import Way, back, compared, forward
 from unmigrate.inverse import server, unseen
-from unmigrate.inverse.checks import checks
+from unmigrate.inverse.checks import checks, misfits
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
 from unmigrate.inverse.replay import ReplayError
@@ -42,8 +42,11 @@ from unmigrate.prove.workspace import Workspace
 from unmigrate.sql import script
 
 Progress = Callable[[str], None]
-Grain = Literal["coarse", "fine", "whole"]
-"""How much of a migration is one step of the way back: what has no rows between it, each statement, or all of it."""
+Grain = Literal["rewriting", "coarse", "fine", "whole"]
+"""How much of a migration is one step of the way back: what has no rows between it, each statement, or all of it.
+
+rewriting: as coarse, with columns kept beside their new type wherever that rewrites their table.
+"""
 _ASIDE = re.compile(r"_unmigrate_[0-9a-f]+_(?:old|new)_")
 
 
@@ -89,7 +92,7 @@ def guard(
     history = replayed(work, applied)
     base = history.connection.info.dbname
     history.connection.close()
-    yield from _each(work, base, pending, on_progress, park or Park(), ("whole",) if whole else ("coarse", "fine"))
+    yield from _each(work, base, pending, on_progress, park or Park(), ("whole",) if whole else ("rewriting", "coarse", "fine"))
 
 
 def _each(
@@ -163,7 +166,8 @@ class _Attempt:
 
     def _recorded(self, grain: Grain) -> Program:
         names = self._names("old")
-        recorder = Recorder(self._connection, self._observer, names, self._migration.name, self._park, fine=grain == "fine")
+        fine, rewriting = grain == "fine", grain == "rewriting"
+        recorder = Recorder(self._connection, self._observer, names, self._migration.name, self._park, fine=fine, rewriting=rewriting)
         if grain == "whole":
             return recorder.whole(script.without_control(self._migration.sql) or self._migration.sql)
         return recorder.record(script.split(self._migration.sql))
@@ -275,8 +279,16 @@ class _Attempt:
                 continue
             told = replace(check, object=_own(about), reason=_own(check.reason), ways_out=tuple(map(_own, check.ways_out)))
             found.append(replace(told, later=_asked_later(told, way)))
-        newer = self._newer(way.before) if kind == "redo" else (*self._astray(), *self._valueless(way.statements))
+        back = () if kind == "redo" else (*self._misfits(way.before), *self._astray(), *self._valueless(way.statements))
+        newer = self._newer(way.before) if kind == "redo" else back
         return (*found, *(_stale_rows(self._migration.name, f) for f in way.unknown), *newer)
+
+    def _misfits(self, now: Catalog) -> Iterator[Check]:
+        """Values written since that have no place in a column which stands beside its new type, as a cast would have met them."""
+        for c in self._program.conversions:
+            new, old = now.get(c.now.key), now.get(c.parked.key)
+            if c.lossless and new and old and is_parked(old) and (check := misfits(self._migration.name, new, old, now)):
+                yield check
 
     def _valueless(self, statements: Sequence[str]) -> Iterator[Check]:
         """Rows written since, of a table whose column comes back from an image, empty for them, and NOT NULL."""

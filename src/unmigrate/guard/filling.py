@@ -19,6 +19,8 @@ from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.parked import is_parked, plain
 from unmigrate.catalog.sqltext import ident, literal
 from unmigrate.guard.statement import inlined
+from unmigrate.guard.types import by_now
+from unmigrate.plan.model import VALUES_OF
 
 LAST = "~~"  # triggers fire in the order of their names; ours must see what the application's own have made of a row
 
@@ -98,7 +100,7 @@ def prepare(filling: Filling) -> Iterator[tuple[str, str]]:
     always = f"ALTER TABLE {f.table} ENABLE ALWAYS TRIGGER {f.trigger}"  # writes of replication workers too
     yield f"trigger {f.table}.{f.trigger}", f"DROP TRIGGER IF EXISTS {f.trigger} ON {f.table}; {trigger}; {always}"
     yield f"column {f.table}.{f.column}", _fill(f)
-    yield f"table {f.refused}", _none_refused(f)
+    yield f"{VALUES_OF}{f.wanted}", _none_refused(f)
 
 
 def _body(f: Filling) -> str:
@@ -236,6 +238,7 @@ class Conversion:
 
     now: the new column; parked: the old one, which the migration dropped, or kept beside the new type; stays: it did neither.
     tried: nobody knows that backward undoes forward; it does for the values for which forward leads back.
+    lossless: the new values tell the old ones; these are kept so that the way back need not rewrite the table.
     """
 
     parked: Object
@@ -244,6 +247,7 @@ class Conversion:
     backward: str
     stays: bool = False
     tried: bool = False
+    lossless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +268,9 @@ def sources(conversions: Iterable[Conversion], now: Catalog) -> Iterator[tuple[K
         if old is None or new is None or is_parked(old) == is_parked(new):
             continue
         here = {plain(c.parked.facts["label"]): plain(old.facts["label"]), plain(c.now.facts["label"]): plain(new.facts["label"])}
-        forward = _renamed(c.forward, c.parked, here)
+        forward = by_now(_renamed(c.forward, c.parked, here), now)
         if is_parked(old):
-            backward = _renamed(c.backward, c.now, here) if c.backward else ""
+            backward = by_now(_renamed(c.backward, c.now, here), now) if c.backward else ""
             yield old.key, Source(new.facts["label"], backward, forward, tried=c.tried)
         else:
             yield new.key, Source(old.facts["label"], forward, "", missing_only=c.stays)

@@ -23,12 +23,14 @@ from unmigrate.guard.images import Column, Image
 from unmigrate.guard.keeping import forgets
 from unmigrate.guard.keys import ForeignKey, deferrable_keys, foreign_keys, parents_first, row_key, without_leaves
 from unmigrate.guard.names import Names
+from unmigrate.guard.observed import Watched
 from unmigrate.guard.parking import let_go, parkable, parked
 from unmigrate.guard.program import Program, Segment
 from unmigrate.guard.retyping import Using, using
 from unmigrate.guard.reused import follow, followed
 from unmigrate.guard.stake import ALL, AtStake, Stake, at_stake
 from unmigrate.guard.statement import alteration, assignments, casts, inlined, named, with_commands
+from unmigrate.guard.types import bound
 from unmigrate.inverse.dependents import castable_on, dependents_on
 from unmigrate.inverse.invert import invert
 from unmigrate.inverse.losses import resolve, structure, written
@@ -46,12 +48,17 @@ join pg_type t on t.oid = a.atttypid where a.attrelid = %s and a.attnum > 0 and 
 
 
 class Recorder:
-    """Builds a Program in the open transaction of `observer`, which must have begun one. fine: one segment per statement."""
+    """Builds a Program in the open transaction of `observer`, which must have begun one. fine: one segment per statement.
+
+    rewriting: columns are kept beside their new type wherever that rewrites the table, not only where it loses something.
+    """
 
     def __init__(
-        self, connection: psycopg.Connection[Any], observer: Observer, names: Names, migration: str, park: Park, *, fine: bool = False
+        self, connection: psycopg.Connection[Any], observer: Observer, names: Names, migration: str, park: Park, *, fine: bool = False,
+        rewriting: bool = False,
     ) -> None:  # fmt: skip
         self._connection, self._observer, self._names, self._migration, self._fine = connection, observer, names, migration, fine
+        self._rewriting = rewriting
         self._park = park
         self._start = observer.catalog
         self._from = observer.catalog
@@ -134,22 +141,28 @@ class Recorder:
         if changed and statement.node in _PURE and all(self._recordable(t) for t in changed):
             self._with_images(statement.text, changed, images.arm, images.disarm, self._read(statement, changed))
             return
-        if moved := let_go(statement, self._observer.catalog, self._names):
-            self._run(moved)
+        if freed := let_go(statement, self._observer.catalog, self._names):
+            self._run(freed)
         before = self._observer.save()
+        altered = alteration(statement) if self._rewriting else None
+        watched = Watched(self._connection) if altered and altered.conversions else None
         self._connection.execute("SAVEPOINT unmigrate_statement")
         self._connection.execute(statement.text)
         delta = self._observer.refresh()
         tables, columns = parkable(statement, delta, self._worth)
         converted = self._converted(statement, delta)
         retyped = using(self._connection, statement, [now for o in converted if (now := delta.after.get(o.key))])
-        if not (changed or tables or columns or converted):
+        moved = self._moved(delta, watched) if watched and not (changed or tables or columns) else []
+        if not (changed or tables or columns or converted or moved):
             self._pending.append(statement.text)
             return
         self._connection.execute("ROLLBACK TO SAVEPOINT unmigrate_statement")
         self._observer.restore(before)
         aside = self._park.mode == "auto"
-        if aside and converted and not (tables or columns) and self._retyped(statement, converted):
+        if aside and (converted or moved) and not (tables or columns) and self._retyped(statement, converted, moved):
+            return
+        if moved and not converted:
+            self._run([statement.text])
             return
         if aside and not (changed or converted) and (instead := parked(statement, delta, self._names, self._worth)) is not None:
             self._run([*instead, *self._forgetting(tables)])
@@ -260,12 +273,18 @@ class Recorder:
 
     # types
 
-    def _retyped(self, statement: Statement, old: list[Object]) -> bool:
+    def _moved(self, delta: Delta, watched: Watched) -> list[Object]:
+        """Columns, as before the statement, with another type in a table that it has rewritten."""
+        rewritten = {lock.table for lock in watched.locks() if lock.work == "rewrite"}
+        pairs = (old for old, new in delta.altered if new.kind == "column" and "type" in new.changes(old))
+        return sorted((o for o in pairs if o.facts["table"] in rewritten and self._worth(o)), key=lambda o: o.key)
+
+    def _retyped(self, statement: Statement, lossy: list[Object], moved: list[Object]) -> bool:
         """Keep the old columns beside the new ones, filled by the same rewrite of the table; False where that cannot be."""
-        altered = alteration(statement)
+        altered, old = alteration(statement), sorted({o.key: o for o in (*lossy, *moved)}.values(), key=lambda o: o.key)
         if altered is None or not all(self._simple(o) and plain(o.facts["label"]) in altered.conversions for o in old):
             return False
-        if altered.reads - {plain(o.facts["label"]) for o in old} or (len(old) > 1 and altered.reads):
+        if any(plain(o.facts["label"]) not in altered.alone for o in old):
             return False  # what other columns hold by then would pass for an edit
         before = self._observer.catalog
         self._close()
@@ -277,9 +296,8 @@ class Recorder:
         after = self._observer.catalog
         columns = {plain(c.facts["label"]): c for c in after.columns(old[0].parent or old[0].key)}
         beside = {key: columns[plain(name)] for key, name in asides.items()}
-        conversions = tuple(
-            self._conversion(after.objects[o.key], beside[o.key], altered.conversions[plain(o.facts["label"])]) for o in old
-        )
+        kept = ((o, self._conversion(after.objects[o.key], beside[o.key], altered.conversions[plain(o.facts["label"])])) for o in old)
+        conversions = tuple(replace(conversion, lossless=o not in lossy) for o, conversion in kept)
         # To the inverter the parked column is the one that was there, and the converted one is new.
         seen = Catalog.of(replace(o, key=beside[o.key].key) if o.key in beside else o for o in before)
         inverse = tuple(invert(Delta.between(seen, after), dependents_on(self._connection), castable_on(self._connection)))
@@ -308,6 +326,7 @@ class Recorder:
         source = f"(select null::{type_} as {label}) q"
         backward = next((e for e in (f"{label}::{old}", f"{label}::text::{old}") if ask(f"{e} from {source}")), "")
         tried = bool(using) and not casts(using or label, plain(label))
+        forward, backward = bound(self._connection, forward), bound(self._connection, backward) if backward else ""
         return Conversion(parked_, now, forward, backward, tried=tried)
 
     # images

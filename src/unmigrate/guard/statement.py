@@ -14,13 +14,14 @@ class Alteration:
     """One ALTER TABLE: columns that its expressions read, constraints and columns that it drops, columns whose type it changes by which
     expression.
 
-    An expression of None is a plain cast.
+    An expression of None is a plain cast. alone: those of these columns that are made of themselves alone.
     """
 
     reads: frozenset[str]
     drops: frozenset[str]
     conversions: dict[str, str | None]
     drops_columns: frozenset[str] = frozenset()
+    alone: frozenset[str] = frozenset()
 
 
 def alteration(statement: Statement) -> Alteration | None:
@@ -32,13 +33,16 @@ def alteration(statement: Statement) -> Alteration | None:
     from pglast.stream import RawStream
 
     conversions: dict[str, str | None] = {}
+    alone: set[str] = set()
     for command in node.cmds:
         if command.subtype == AlterTableType.AT_AlterColumnType:
             using = getattr(command.def_, "raw_default", None)
             conversions[command.name] = RawStream()(using) if using is not None else None
+            if using is None or _column_names(using) <= {command.name}:
+                alone.add(command.name)
     drops = frozenset(c.name for c in node.cmds if c.subtype == AlterTableType.AT_DropConstraint)
     columns = frozenset(c.name for c in node.cmds if c.subtype == AlterTableType.AT_DropColumn)
-    return Alteration(_column_names(node), drops, conversions, columns)
+    return Alteration(_column_names(node), drops, conversions, columns, frozenset(alone))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Questions to ask of the target first: rows that would make the way back fail. Their text speaks the names of now."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from unmigrate.catalog.model import Catalog, Key, Object
@@ -63,10 +63,24 @@ def _altered_columns(migration: str, delta: Delta) -> Iterable[Check]:
             reason = f"column {label} becomes NOT NULL again"
             yield _check(migration, new.name, reason, table, f"{label} IS NULL", ways, (label,))
         if "type" in changed and (condition := fitting(delta, old, new)):
-            reason = f"values do not fit {old.facts['type']}"
-            null = () if old.facts["notnull"] else (_flag("set-null", new.name),)
-            ways = (_flag("fill", new.name, " = <SQL>"), *null, _flag("delete", new.name))
-            yield _check(migration, new.name, reason, table, condition, ways, (label,))
+            yield _misfit(migration, new, old, condition)
+
+
+def _misfit(migration: str, new: Object, old: Object, condition: str) -> Check:
+    null = () if old.facts["notnull"] else (_flag("set-null", new.name),)
+    ways = (_flag("fill", new.name, " = <SQL>"), *null, _flag("delete", new.name))
+    return _check(migration, new.name, f"values do not fit {old.facts['type']}", new.facts["table"], condition, ways, (new.facts["label"],))
+
+
+def misfits(migration: str, new: Object, old: Object, now: Catalog) -> Check | None:
+    """Of a column whose old one stands beside it, in the same catalog: values that have no place in that."""
+    labels = _labels(now)
+    mine, theirs = (labels.get(o.facts["type"].removesuffix("[]")) for o in (new, old))
+    if mine is not None and theirs is not None:
+        gone = [label for label in mine if label not in theirs]
+        return _using(migration, new, new.facts["type"].removesuffix("[]"), gone) if gone else None
+    condition = misfit(new.facts["label"], plain(new.facts["type"], now), plain(old.facts["type"], now), labels, labels)
+    return _misfit(migration, new, old, condition) if condition else None
 
 
 def _labels(catalog: Catalog) -> dict[str, list[str]]:
@@ -90,21 +104,19 @@ def _removed_labels(migration: str, delta: Delta) -> Iterable[Check]:
         gone = [label for oid, label in new.raw["labels"] or [] if oid not in kept and label not in (old.facts["labels"] or [])]
         if not gone:
             continue
-        listed = ", ".join(literal(label) for label in gone)
         for column in delta.after:
-            if (
-                column.kind != "column"
-                or column.facts["type"] not in (new.name, f"{new.name}[]")
-                or column.key not in delta.before.objects  # a new one goes before its type does
-            ):
-                continue
-            label, table = column.facts["label"], column.facts["table"]
-            array = column.facts["type"].endswith("[]")
-            condition = f"{label}::text[] && ARRAY[{listed}]" if array else f"{label}::text IN ({listed})"
-            reason = f"rows use labels that {new.name} did not have: {', '.join(gone)}"
-            ways = (*(_flag("map", f"{new.name}.{one}", " = <an older label>") for one in gone), _flag("delete", column.name))
-            check = _check(migration, column.name, reason, table, condition, ways, (label,))
-            yield replace(check, enum=new.name, array=array)
+            stays = column.key in delta.before.objects  # a new one goes before its type does
+            if column.kind == "column" and stays and column.facts["type"] in (new.name, f"{new.name}[]"):
+                yield _using(migration, column, new.name, gone)
+
+
+def _using(migration: str, column: Object, enum: str, gone: Sequence[str]) -> Check:
+    """Rows with these labels, which are to go."""
+    label, listed, array = column.facts["label"], ", ".join(map(literal, gone)), column.facts["type"].endswith("[]")
+    condition = f"{label}::text[] && ARRAY[{listed}]" if array else f"{label}::text IN ({listed})"
+    reason = f"rows use labels that {enum} did not have: {', '.join(gone)}"
+    ways = (*(_flag("map", f"{enum}.{one}", " = <an older label>") for one in gone), _flag("delete", column.name))
+    return replace(_check(migration, column.name, reason, column.facts["table"], condition, ways, (label,)), enum=enum, array=array)
 
 
 def _returning_constraints(migration: str, delta: Delta) -> Iterable[Check]:

@@ -14,6 +14,7 @@ from unmigrate.inverse.model import SERVER, Check, Loss
 __all__ = ["Blocker", "Check", "Lock", "Loss", "Option", "Phase", "Plan", "PlanFormatError", "Step", "Verdict", "WayOut", "from_json"]
 
 PLAN_VERSION = 1
+VALUES_OF = "values of "  # before a column's name: the object of a step that stops where the column has no value yet
 
 Phase = Literal["prepare", "switch", "finish"]
 Kind = Literal["rollback", "deploy", "redo"]

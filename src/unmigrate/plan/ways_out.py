@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from unmigrate.catalog.sqltext import literal
 from unmigrate.errors import UsageError
-from unmigrate.plan.model import Check, Plan, WayOut
+from unmigrate.plan.model import VALUES_OF, Check, Plan, WayOut
 
 _UPDATE = re.compile(r'^UPDATE ((?:"[^"]+"|\w+)\.(?:"[^"]+"|\w+)) SET ("[^"]+"|\w+) = ')
 
@@ -31,7 +31,13 @@ def decided(plans: Sequence[Plan], decisions: Decisions) -> list[Plan]:
     """The plans with these ways out. Raises UsageError for an object that no plan asks about, or that a step fills already."""
     checks = [c for plan in plans for c in plan.checks]
     outs = list(_all(checks, decisions, _filled(plans)))
-    return [replace(plan, ways_out=tuple(o for o in outs if any(c.object == o.object for c in plan.checks))) for plan in plans]
+    return [_with(plan, tuple(o for o in outs if any(c.object == o.object for c in plan.checks))) for plan in plans]
+
+
+def _with(plan: Plan, outs: tuple[WayOut, ...]) -> Plan:
+    """What is decided under the locks is not missed before them."""
+    answered = {f"{VALUES_OF}{out.object}" for out in outs}
+    return replace(plan, ways_out=outs, steps=tuple(s for s in plan.steps if s.phase != "prepare" or s.object not in answered))
 
 
 def _filled(plans: Iterable[Plan]) -> frozenset[str]:
