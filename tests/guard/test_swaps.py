@@ -7,7 +7,7 @@ import pytest
 from tests.guard.conftest import Live
 from tests.guard.test_round_trip import contents
 from tests.guard.test_ways_out import rollback
-from unmigrate.errors import PartialError, RefusedError
+from unmigrate.errors import FailedError, PartialError, RefusedError
 from unmigrate.park.purge import kept, purge
 from unmigrate.plan.ways_out import Decisions
 
@@ -32,10 +32,11 @@ COMMIT;"""
 
 
 def rewritten(it: Live) -> list[str]:
-    """Tables that the way back and the way forward again rewrite under their locks."""
+    """Tables that the way back and the way forward again rewrite, or read whole, under their locks."""
     one = it.guarded[-1]
     assert one.back and one.again, one.why
-    return [lock.table for plan in (one.back, one.again) for lock in plan.locks if lock.work == "rewrite"]
+    read = [check.table for plan in (one.back, one.again) for check in plan.checks if check.table and not check.later]
+    return [*read, *(lock.table for plan in (one.back, one.again) for lock in plan.locks if lock.work == "rewrite")]
 
 
 def leftovers(it: Live) -> int:
@@ -86,6 +87,17 @@ def test_labels_of_the_new_enum_block_and_are_mapped(live: Make) -> None:
     assert it.shape() == shape
     rollback(it, Decisions(labels={"Role": {"OWNER": "ADMIN"}}))
     assert it.rows('SELECT role::text, roles::text FROM "User" WHERE id = 4') == [("ADMIN", "{USER,ADMIN}")]
+
+
+def test_a_new_label_that_is_written_in_the_last_moment_stops_the_switch(live: Make) -> None:
+    it = live(INIT, ROWS)
+    shape, rows = it.shape(), contents(it)
+    it.deploy(SWAP)
+    with pytest.raises(FailedError, match="where role is OWNER"):
+        it.rollback(on_step=lambda at: it.run("""INSERT INTO "Invite" VALUES (9, 'OWNER')""") if at == "begun" else None)
+    it.run("""DELETE FROM "Invite" WHERE id = 9""")
+    it.rollback()
+    assert (it.shape(), contents(it)) == (shape, rows)
 
 
 def test_a_removed_label_that_the_migration_gives_up_itself(live: Make) -> None:

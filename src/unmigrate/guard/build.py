@@ -284,11 +284,14 @@ class _Attempt:
         return (*found, *(_stale_rows(self._migration.name, f) for f in way.unknown), *newer)
 
     def _misfits(self, now: Catalog) -> Iterator[Check]:
-        """Values written since that have no place in a column which stands beside its new type, as a cast would have met them."""
+        """Values written since that have no place in a column which stands beside its new type, as a cast would have met them.
+
+        Under the locks the trigger that fills the old column has seen each of them: the table is not read there.
+        """
         for c in self._program.conversions:
             new, old = now.get(c.now.key), now.get(c.parked.key)
             if c.lossless and new and old and is_parked(old) and (check := misfits(self._migration.name, new, old, now)):
-                yield check
+                yield replace(check, later=True)
 
     def _valueless(self, statements: Sequence[str]) -> Iterator[Check]:
         """Rows written since, of a table whose column comes back from an image, empty for them, and NOT NULL."""

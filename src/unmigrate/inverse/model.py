@@ -42,8 +42,8 @@ class Check:
     count: SQL returning one number. sample: SQL returning up to 5 rows of keys, as text. ways_out: flags or SQL.
     table, columns, where: the rows in question, as t of that table, and what is wrong with them; "" where they are no plain rows of one.
     enum: whose labels are asked for, and whether in arrays. still: what is asked once a person has decided, None for the same again.
-    before: the step before which a value given for them is filled in, "" for the beginning. later: a step after the switch asks for it,
-    so that it is not asked again under the locks.
+    before: the step before which a value given for them is filled in, "" for the beginning. later: a step of the switch or
+    after it asks for it otherwise, so that the table is not read for it under the locks.
     """
 
     migration: str
