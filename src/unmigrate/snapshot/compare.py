@@ -29,7 +29,7 @@ _Sums = dict[int, tuple[int, int]]
 
 def compared(live: psycopg.Connection[Any], old: psycopg.Connection[Any], base: psycopg.Connection[Any], part: Part, say: Say) -> str:
     """The name of a temporary table in `live` with the keys, as text, of what differs, and `op`: I, D or U for what only `old` has, only
-    `base` has, or both have otherwise. Made once in a session: all that is read from it is of one moment."""
+    `base` has, or both have otherwise. Made once in a session, so that rows and edits of one table are told by the same comparison."""
     name = f"pg_temp.delta_{hashlib.sha256(part.table.encode()).hexdigest()[:12]}"
     row = live.execute("select to_regclass(%s) is not null", [name]).fetchone()
     if row and row[0]:
