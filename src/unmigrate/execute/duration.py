@@ -34,9 +34,10 @@ _IMAGE = re.compile(r"\b(unmigrate_[0-9a-f]+\w*)\.(?:image|restored)_(?:10*)?(\d
 _IMAGES = """
 select format('%%I.%%I', schemaname, tablename) from pg_tables where schemaname = any (%s) and tablename ~ '^image_'"""
 _METADATA_SECONDS = 0.01
-# In joins of the observer, of 30-50 ms at rest, as 400 deploys and rollbacks of real migrations took at most in 19 of 20 cases, on cores
-# shared by five: journal, ledger and stored plans 2, a statement of ten 0.18, reading what was made 0.02-0.04 per object.
-_OWN_JOINS, _STATEMENTS_PER_JOIN, _OBJECTS_PER_JOIN = 2.5, 5, 25
+# In joins of the observer, of 30-50 ms at rest. 130 deploys and rollbacks of 1-404 statements, real ones, on cores shared by five, held
+# their locks 0.05-1.4 s: journal, ledger and stored plans took 2 joins at most in 19 of 20 cases, one of many statements 0.06 on average,
+# reading what was made 0.02-0.04 per object.
+_OWN_JOINS, _STATEMENTS_PER_JOIN, _OBJECTS_PER_JOIN = 3, 12, 25
 
 
 @dataclass(frozen=True, slots=True)
