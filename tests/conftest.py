@@ -43,9 +43,11 @@ def debian_pool(debian_server: Server) -> Iterator[Pool]:
         yield opened
 
 
-@pytest.fixture(scope="session")
-def work(pool: Pool) -> Workspace:
-    return Workspace(pool)
+@pytest.fixture(scope="module")
+def work(server: Server) -> Iterator[Workspace]:
+    """With a pool of its own: what one module's migrations make, roles among it, is not the next one's."""
+    with Pool(server) as pool:
+        yield Workspace(pool)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from tests.oracle.conftest import _url
 from tests.support import deploy, record, write_project
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import Pool
+from unmigrate.scratch.server import Server
 
 EVENTS = """CREATE TABLE t (id int PRIMARY KEY);
 CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$;
@@ -132,11 +133,12 @@ def test_a_set_up_that_fails(tmp_path: Path) -> None:
     check(2, "not-utf8", "plan", "--setup", setup, "--project", project)
 
 
-def test_a_kept_database_has_the_settings_and_is_not_set_up_twice(pool: Pool) -> None:
-    work = Workspace(pool, setup="CREATE TABLE legacy (id int); SET work_mem = '8MB'")
-    assert work.keep(work.fresh(), "set up")
-    again = work.at("set up")
-    assert again is not None
-    with again:
-        assert again.execute("show work_mem").fetchone() == ("8MB",)
-        assert again.execute("select count(*) from legacy").fetchone() == (0,)
+def test_a_kept_database_has_the_settings_and_is_not_set_up_twice(server: Server) -> None:
+    with Pool(server) as pool:  # of its own: one whose migrations made roles keeps nothing
+        work = Workspace(pool, setup="CREATE TABLE legacy (id int); SET work_mem = '8MB'")
+        assert work.keep(work.fresh(), "set up")
+        again = work.at("set up")
+        assert again is not None
+        with again:
+            assert again.execute("show work_mem").fetchone() == ("8MB",)
+            assert again.execute("select count(*) from legacy").fetchone() == (0,)

@@ -56,6 +56,11 @@ class Live:
 
 
 @pytest.fixture(scope="session")
+def work(pool: Pool) -> Workspace:
+    return Workspace(pool)
+
+
+@pytest.fixture(scope="session")
 def plan(work: Workspace) -> Plan:
     request = Request([migration(*s) for s in SCRIPTS], 1, rows=False)
     return build(work, request, lambda _: None)

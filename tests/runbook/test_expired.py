@@ -116,7 +116,9 @@ def test_what_moto_itself_does_not_take(aws: Door, amazon: str, made: Shop, monk
 
 def _checked(endpoint: str, calls: str) -> None:
     """After so many calls moto checks who asks."""
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset-auth", calls.encode(), {"content-type": "text/plain"}, method="POST")).close()
+    urllib.request.urlopen(
+        urllib.request.Request(f"{endpoint}/moto-api/reset-auth", calls.encode(), {"content-type": "text/plain"}, method="POST")
+    ).close()
 
 
 def test_sessions_that_boto_knows_to_be_over(aws: Door, made: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -229,7 +229,10 @@ def test_while_the_server_with_the_state_is_full_every_command_ends_and_says_so(
         toml = TOML + '[run]\nstate_env = "RUNS"\n'
         (made.root / "unmigrate.toml").write_text(toml.replace('on = "echo on', f'on = "{fill}; echo on') if when == "meanwhile" else toml)
         if when == "before it":
-            assert made.unmigrate("run", "rollback", "--yes", "--maintenance", "--accept-loss", kill="quiet.apply done", RUNS=url).exit_code == -9
+            assert (
+                made.unmigrate("run", "rollback", "--yes", "--maintenance", "--accept-loss", kill="quiet.apply done", RUNS=url).exit_code
+                == -9
+            )
             subprocess.run(fill, shell=True, check=False)
             told = []
         else:

@@ -30,14 +30,22 @@ def untouched(kit: Kit, pool: Pool, project: Path, tmp_path: Path, monkeypatch: 
     seen: list[object] = []
 
     def same() -> bool:
-        seen.append((databases(pool), kit.value("select array_agg(migration_name order by 1) from _prisma_migrations"), (project / ".env").read_text()))
+        seen.append(
+            (
+                databases(pool),
+                kit.value("select array_agg(migration_name order by 1) from _prisma_migrations"),
+                (project / ".env").read_text(),
+            )
+        )
         return seen[0] == seen[-1] and kit.value("select to_regnamespace('unmigrate_refill') is null")
 
     return same
 
 
 @pytest.mark.parametrize("words", WAYS, ids=["restore", "rollback", "run-refill", "run-restore"])
-def test_without_a_snapshot_and_with_one_in_flight_or_from_after(kit: Kit, do: Do, untouched: Callable[[], bool], words: tuple[str, ...]) -> None:
+def test_without_a_snapshot_and_with_one_in_flight_or_from_after(
+    kit: Kit, do: Do, untouched: Callable[[], bool], words: tuple[str, ...]
+) -> None:
     kit.run("insert into _prisma_migrations (id, checksum, migration_name) values ('x', 'x', '2_bad')")
     assert do("snapshot", "create", "--label", "during")[0] == 0
     kit.run("delete from _prisma_migrations where id = 'x'")
@@ -69,7 +77,11 @@ def test_missing_rights(kit: Kit, pool: Pool, project: Path, do: Do, untouched: 
     kit.run('REVOKE ALL ON "User" FROM PUBLIC; GRANT SELECT ON _prisma_migrations TO PUBLIC')
     assert untouched()
     url = url_of(pool, parse_url(kit.url).database, role(""))
-    for words in (("snapshot", "create"), ("restore", "--before", "2_bad", "--to", "elsewhere"), ("refill", "--column", 'public."User".note', "--yes")):
+    for words in (
+        ("snapshot", "create"),
+        ("restore", "--before", "2_bad", "--to", "elsewhere"),
+        ("refill", "--column", 'public."User".note', "--yes"),
+    ):
         status, printed = run(*words, "--project", project, "--url", url)
         assert (status in (3, 4), "what to do" in printed) == (True, True), printed
     assert untouched()

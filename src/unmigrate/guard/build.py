@@ -114,7 +114,7 @@ def _each(
         elif proof.mode == "transaction":
             for grain in grains:
                 try:
-                    attempt = _Attempt(work, database, migration, plain.observer.catalog, park, grain)
+                    attempt = _Attempt(work, database, migration, proof.delta, park, grain)
                     yield _asking(attempt.guarded(concerned_tables(proof, predicted)), asked)
                     break
                 except (_Built, CannotInvert, psycopg.Error, script.ScriptError) as error:
@@ -138,10 +138,13 @@ def _asking(guarded: Guarded, asked: tuple[Check, ...]) -> Guarded:
 
 
 class _Attempt:
-    """One try on a clone of the database before the migration; `database` is left with the guarded migration committed."""
+    """One try on a clone of the database before the migration; `database` is left with the guarded migration committed.
 
-    def __init__(self, work: Workspace, base: str, migration: Migration, wanted: Catalog, park: Park, grain: Grain) -> None:
-        self._work, self._migration, self._base, self._park = work, migration, base, park
+    plain: what the migration does unguarded.
+    """
+
+    def __init__(self, work: Workspace, base: str, migration: Migration, plain: Delta, park: Park, grain: Grain) -> None:
+        self._work, self._migration, self._base, self._park, self._plain = work, migration, base, park, plain
         self.id = secrets.token_hex(3)
         self.database = work.pool.clone(base)
         self._connection = work.prepare(work.pool.connect(self.database))
@@ -154,7 +157,7 @@ class _Attempt:
         self._program = self._recorded(grain)
         self._up_locks = watched.locks()
         self._connection.execute("COMMIT")
-        verdict, reason = compared(wanted, self._observer.catalog, one_database=False)
+        verdict, reason = compared(plain.after, self._observer.catalog, one_database=False)
         if verdict not in ("exact", "equivalent"):
             raise _Built(f"guarded, it leads elsewhere: {reason}")
 
@@ -219,7 +222,7 @@ class _Attempt:
         if unexplained := [t for t in shown.differing if not any(n == t or n.startswith(f"{t}.") for n in named)]:
             raise _Built(f"its way back does not bring back the rows of {', '.join(unexplained)}")
         data = "lossy" if lost else "unknown" if shown.uncovered or not unseen.sure(text, undone) else "lossless"
-        gaps = (*shown.uncovered, *unseen.told(text, undone))
+        gaps = tuple(dict.fromkeys((*shown.uncovered, *unseen.told(text, undone), *unseen.rounded(self._plain))))
         return Verdict(self._migration.name, down.verdict, down.reason, data, tuple(sorted(named)), gaps), shown.again
 
     def _ways(self, up: Way) -> tuple[Way, Way | None]:

@@ -51,15 +51,20 @@ def trimmed(delta: Delta) -> list[tuple[Object, Object]]:
 def told(sql: str, delta: Delta) -> tuple[str, ...]:
     """All of it that is no loss, in words."""
     again = "goes on after the highest number that rows have: numbers of deleted rows may be given again"
-    coarse = [(old, new) for old, new in delta.altered if coarser(delta, old, new)]
     return (
         *(f"values of {name} {why}" for name, why in unsure(sql, delta)),
         *(f"rows can stop the way back of {name}, uncounted: {why}" for name, why in stricter(delta)),
         *(f"{name} {again}" for _, name, fresh in counting(delta) if fresh),
         *(f"no sequence is set back after {text[:120]}" for text in sets_numbers(sql)),
         *server.told(sql, delta.before, delta.after),
-        *(f"values of {new.name} written since are rounded to {old.facts['type']}" for old, new in coarse),
+        *rounded(delta),
     )
+
+
+def rounded(delta: Delta) -> tuple[str, ...]:
+    """Columns that go back to a coarser type, in words: what they hold by then is rounded, also where the old values are kept."""
+    coarse = [(old, new) for old, new in delta.altered if coarser(delta, old, new)]
+    return tuple(f"values of {new.name} written since are rounded to {old.facts['type']}" for old, new in coarse)
 
 
 def stricter(delta: Delta) -> Iterator[tuple[str, str]]:

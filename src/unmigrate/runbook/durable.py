@@ -147,7 +147,6 @@ class Store:
         with _launched(self.url, "prepare", lambda *_: Result("done", ())):
             pass
 
-
     def _require_room(self) -> None:
         """Raises EnvironmentProblem where nothing more can be written: a session that cannot record what it does must not begin."""
         if self._folder:
