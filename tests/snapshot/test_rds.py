@@ -143,7 +143,7 @@ def test_what_is_missing(amazon: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
         monkeypatch.delenv(key)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    fails("aws", EnvironmentProblem, lambda: rds(amazon, URL).snapshots())
+    fails("credentials", EnvironmentProblem, lambda: rds(amazon, URL).snapshots())
 
 
 def test_a_point_in_time(amazon: str) -> None:

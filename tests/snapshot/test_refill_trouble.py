@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -112,7 +113,11 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path, project: Path) -> None:
         if str(folder).startswith("/tmp/"):
             folder.chmod(0o755)
     cluster.initialise(binaries, small_disk / "data", account)
-    cluster.write_settings(binaries, small_disk / "data", {"max_wal_size": "'32MB'"})
+    # Elsewhere: a full disk under the WAL ends the server, one under tables is an error that we must tell.
+    subprocess.run(["cp", "-a", small_disk / "data" / "pg_wal", tmp_path / "pg_wal"], check=True)
+    shutil.rmtree(small_disk / "data" / "pg_wal")
+    (small_disk / "data" / "pg_wal").symlink_to(tmp_path / "pg_wal")
+    cluster.write_settings(binaries, small_disk / "data", {})
     with cluster.private_dir(account) as sockets, cluster.running(binaries, small_disk / "data", sockets, account, lock=None) as conninfo:
         url = f"postgresql://{cluster.SUPERUSER}:{SECRET}@localhost/postgres?host={sockets}&port={cluster.PORT}"
         with psycopg.connect(f"{conninfo} dbname=postgres", autocommit=True) as connection:
