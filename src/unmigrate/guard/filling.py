@@ -286,15 +286,27 @@ def default_now(default: str, type_: str) -> str:
 
 
 def qualified(connection: psycopg.Connection[Any], table: str, expression: str) -> str:
-    """The expression over this table as PostgreSQL writes it where nothing is searched: it means the same under every search_path."""
-    from pglast import parse_sql
+    """The expression over this table as PostgreSQL writes it where nothing is searched: it means the same under every search_path.
+
+    Its columns bare, as whoever uses it calls the table otherwise: PostgreSQL 14 names the table.
+    """
+    from pglast import ast, parse_sql
     from pglast.stream import RawStream
+    from pglast.visitors import Visitor
 
     with connection.transaction(force_rollback=True):
         connection.execute(f"CREATE TEMP VIEW unmigrate_expression AS SELECT {expression} AS v FROM {table}")
         connection.execute("SELECT set_config('search_path', '', true)")
         row = connection.execute("SELECT pg_get_viewdef('pg_temp.unmigrate_expression'::regclass)").fetchone()
     tree: Any = parse_sql(str(row[0] if row else ""))[0].stmt
+    own = tree.fromClause[0].relname
+
+    class Bare(Visitor):
+        def visit_ColumnRef(self, ancestors: Any, node: Any) -> Any:
+            is_own = len(node.fields) == 2 and getattr(node.fields[0], "sval", None) == own
+            return ast.ColumnRef(fields=node.fields[1:]) if is_own and hasattr(node.fields[1], "sval") else None
+
+    Bare()(tree)
     return str(RawStream()(tree.targetList[0].val))
 
 
