@@ -79,6 +79,8 @@ BEGIN
       WHEN EXISTS (SELECT FROM pg_locks WHERE {held} AND pid = pg_backend_pid()) THEN 'm'
       WHEN EXISTS (SELECT FROM pg_locks WHERE {held}) THEN 'f'
       ELSE '?' END;
+    -- asked anew: it may have ended since the first question saw it, and its lock with it
+    IF unmigrate_who = '?' AND NOT EXISTS ({begun}) THEN unmigrate_who := 'f'; END IF;
     PERFORM set_config({setting}, unmigrate_who, true);
     IF unmigrate_who = 'm' THEN PERFORM set_config({literal(OPERATING)}, 'on', true); END IF;
   END IF;
