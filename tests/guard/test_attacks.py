@@ -7,9 +7,14 @@ import pytest
 
 from tests.guard.conftest import Live
 from tests.guard.test_parking import DROP_A, ROWS, A, T
+from tests.support import migration
 from unmigrate.config.park import Park
 from unmigrate.errors import RefusedError
 from unmigrate.execute import blocking
+from unmigrate.guard.build import guard
+from unmigrate.prove.workspace import Workspace
+from unmigrate.scratch.pool import Pool
+from unmigrate.scratch.server import Server
 
 SIDE = Park(mode="side-table")
 TO_INT = "ALTER TABLE t ALTER COLUMN a TYPE int USING (length(a))"
@@ -170,3 +175,14 @@ def test_where_a_sequence_stands_is_not_taken_back(live: Make, change: str) -> N
     it.run("INSERT INTO t DEFAULT VALUES")
     assert it.value("SELECT string_agg(id::text, ',' ORDER BY id) FROM t").startswith("1,2,3,100")
     assert it.value("SELECT min(id) FROM t WHERE id > 3") >= 1000
+
+
+def test_what_belongs_to_postgresql_itself_is_not_guarded(server: Server) -> None:
+    history = [
+        migration("1", "CREATE TABLE t (id int, a int)"),
+        migration("2", "ALTER TABLE t DROP a; REVOKE SELECT ON pg_catalog.pg_class FROM PUBLIC"),
+    ]
+    with Pool(server, trusted=True) as pool:
+        (one,) = guard(Workspace(pool), history[:1], history[1:], lambda _: None)
+    assert (one.up.verdicts[0].schema, one.back) == ("refused", None)
+    assert "put it back by hand" in one.why

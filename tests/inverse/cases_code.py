@@ -376,6 +376,7 @@ OTHER = rows(
         for what, up in (
             ("grant on a relation", "REVOKE SELECT ON pg_catalog.pg_class FROM PUBLIC"),
             ("grant on a function", "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text), pg_catalog.random() FROM PUBLIC"),
+            ("grant, outside of transactions", "CREATE TABLE t (id int); CREATE INDEX CONCURRENTLY i ON t (id); REVOKE SELECT ON pg_catalog.pg_class FROM PUBLIC"),
             ("grant on a type", "REVOKE USAGE ON TYPE int4 FROM PUBLIC"),
             ("grant on a language", "REVOKE USAGE ON LANGUAGE sql FROM PUBLIC"),
             ("grant on a schema", "REVOKE USAGE ON SCHEMA information_schema FROM PUBLIC"),

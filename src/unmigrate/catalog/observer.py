@@ -44,6 +44,7 @@ left join pg_publication_rel y on d.classid = 'pg_publication_rel'::regclass and
 @dataclass(frozen=True)
 class Delta:
     """What happened between two states of one database, by identity. `keys`: objects created, dropped or touched.
+    `system`: what is PostgreSQL's own was changed too, which no catalog of ours holds.
 
     Lists are in the keys' order, the same in every process: plans are made from them, and have a content hash.
     """
@@ -51,6 +52,7 @@ class Delta:
     before: Catalog
     after: Catalog
     keys: frozenset[Key]
+    system: bool = False
 
     @classmethod
     def between(cls, before: Catalog, after: Catalog) -> "Delta":
@@ -89,7 +91,6 @@ class Observer:
         self._begun: Counts = {}
         self._since: Counts = {}
         self._beyond: dict[str, None] = {}
-        self.system = False  # whether the open transaction changed what is PostgreSQL's own
         self.reset()
 
     def reset(self) -> None:
@@ -99,7 +100,7 @@ class Observer:
 
     def begin(self) -> None:
         """Open a transaction that `refresh` can observe."""
-        self._beyond, self.system = {}, False
+        self._beyond = {}
         self._since = self._begun = self._run("BEGIN")
 
     def join(self) -> Catalog:
@@ -155,7 +156,7 @@ class Observer:
     def begin_with(self, sql: str, *, leave: str) -> Delta:
         """`begin` and `refresh` in one round trip; leave: one statement of ours, to run last. Raises psycopg.Error: then roll back."""
         begun, now = prepared.run_between(self._connection, self._counting, sql, leave=leave)
-        self._beyond, self.system = {}, False
+        self._beyond = {}
         self._since = self._begun = counts(begun)
         return self._written(counts(now))
 
@@ -163,7 +164,6 @@ class Observer:
         touched = read_touched(self._connection, self._since, now)
         self._since = now
         self._beyond |= dict.fromkeys(touched.beyond)
-        self.system = self.system or "system" in touched.rows
         return self._follow(touched)
 
     def mark(self) -> str:
@@ -189,7 +189,7 @@ class Observer:
             changed |= self._read({}, others)
         if renamed := self._renamed(before, changed):
             changed |= self._propagate(renamed, before)
-        return Delta(before, self.catalog, frozenset(changed))
+        return Delta(before, self.catalog, frozenset(changed), "system" in touched.rows)
 
     def _vanished(self, touched: Touched) -> list[Key]:
         """Objects of the catalogs that lost rows and are not there any more."""

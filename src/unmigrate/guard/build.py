@@ -35,6 +35,7 @@ from unmigrate.park import vault
 from unmigrate.plan.model import Check, Lock, Plan, Step, Verdict
 from unmigrate.plan.pools import remarks, rewritten
 from unmigrate.prisma.migrations import Migration
+from unmigrate.prove.attempt import SYSTEM
 from unmigrate.prove.beginning import replayed
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.rows import concerned_tables
@@ -111,6 +112,8 @@ def _each(
             on_progress(f"note: {slip}")
         if park.mode == "off":
             reason = "park.mode is off"
+        elif proof.delta.system:
+            reason = SYSTEM
         elif proof.mode == "transaction":
             for grain in grains:
                 try:

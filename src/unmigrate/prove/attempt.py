@@ -14,7 +14,7 @@ from unmigrate.prove.schema import Difference, Verdict, differences, out_of_orde
 
 ROWS = ("22", "23")  # classes of SQLSTATE: data exception, integrity constraint violation
 SETTLING = frozenset({"constraint", "index", "view", "materialized view", "policy", "trigger", "rule", "routine", "statistics", "column"})
-SYSTEM = "the migration changes what belongs to PostgreSQL itself (grants on pg_catalog, say), which no way back is found for"
+SYSTEM = "the migration changes what belongs to PostgreSQL itself (grants on pg_catalog, say): that is not undone, put it back by hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Del
         if failure := _run(connection, statements):
             return failure
         way_back = observer.refresh()
-    if observer.system:
+    if delta.system or way_back.system:
         return Attempt("refused", SYSTEM)
     keys = delta.keys | way_back.keys
     found = differences(delta.before, observer.catalog, keys)

@@ -101,7 +101,7 @@ class History:
         if applied.mode != "transaction":
             self.observer.begin()
         delta, source, (steps, outcome) = applied.delta, "net", self._net(applied, migration)
-        if outcome.verdict == "refused" and applied.mode == "transaction":
+        if outcome.verdict == "refused" and applied.mode == "transaction" and not delta.system:
             delta, fine_steps, fine = self._fine(migration, delta.before)
             if fine is not None and fine.verdict != "refused":
                 source, steps, outcome = "fine", fine_steps, fine
