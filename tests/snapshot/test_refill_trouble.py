@@ -15,8 +15,7 @@ import pytest
 from tests.cli.test_bad_input import run
 from tests.snapshot.kit import BAD, INIT, SECRET, Kit
 from tests.snapshot.test_failures import small_disk
-from tests.support import deploy, record, write_project
-from unmigrate.config.snapshot import PgDump as PgDumpConfig
+from tests.support import deploy, record
 from unmigrate.errors import PartialError
 from unmigrate.prisma.url import connect, parse_url
 from unmigrate.scratch import cluster
@@ -24,7 +23,6 @@ from unmigrate.scratch.account import server_account
 from unmigrate.scratch.binaries import embedded
 from unmigrate.snapshot import lost
 from unmigrate.snapshot.merging import unfinished
-from unmigrate.snapshot.pg_dump import PgDump
 from unmigrate.snapshot.refill import Asked, refill
 
 __all__ = ["small_disk"]
@@ -32,16 +30,10 @@ MANY = 4000
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return write_project(tmp_path / "app", [("1_init", INIT), ("2_bad", BAD)])
-
-
-@pytest.fixture
-def kit(fresh_url: str, project: Path) -> Kit:
-    made = Kit(PgDump(PgDumpConfig(), fresh_url, project), fresh_url)
-    made.begin()
-    made.run(f"insert into \"User\" (email, note) select 'm' || g, 'm' || g from generate_series(1, {MANY}) g")
-    return made
+def kit(kit: Kit) -> Kit:
+    """With many rows."""
+    kit.run(f"insert into \"User\" (email, note) select 'm' || g, 'm' || g from generate_series(1, {MANY}) g")
+    return kit
 
 
 @pytest.mark.parametrize("moment", [0.3, 0.8, 1.2, 1.6, 2.2])
