@@ -20,7 +20,7 @@ from unmigrate.catalog.sqltext import ident, literal
 from unmigrate.config.snapshot import PgDump as Config
 from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError
 from unmigrate.prisma.url import DatabaseUrl, connect, parse_url
-from unmigrate.snapshot import databases, dumps, programs, some, urls
+from unmigrate.snapshot import apart, databases, dumps, programs, some, urls
 from unmigrate.snapshot.choice import counters
 from unmigrate.snapshot.provider import At, Restored, Say, Snapshot
 
@@ -166,7 +166,7 @@ class PgDump:
             if filling.tables is not None:
                 self._run_some(filling, target, filling.tables)
             else:
-                self._run(filling, target)
+                self._run_whole(filling, target)
                 with psycopg.connect(target.conninfo, autocommit=True) as made:
                     made.execute("ANALYZE")  # the planner knows nothing of what was just loaded
         except psycopg.OperationalError as error:
@@ -176,11 +176,24 @@ class PgDump:
             databases.drop(connection, unfinished)
             raise
 
-    def _run(self, filling: "_Filling", target: DatabaseUrl, *options: str) -> None:
-        """All of it, or what the options say."""
+    def _run_whole(self, filling: "_Filling", target: DatabaseUrl, *sections: str) -> None:
+        """All of it, or of these sections."""
+        for listing in self._listings(filling.program, filling.folder, *sections):
+            self._run(filling, target, *sections, listing=listing)
+
+    def _listings(self, program: Path, folder: Path, *sections: str) -> tuple[str, ...]:
+        told = [str(program), "--format=directory", "--list", *sections, str(folder / dumps.DATA)]
+        return apart.listings(programs.run(told, self._environ, what="pg_restore failed"))
+
+    def _run(self, filling: "_Filling", target: DatabaseUrl, *options: str, listing: str = "") -> None:
+        """What the options say; of that, where there is a listing, what it has."""
         conninfo, environ = programs.access(target, self._environ)
-        command = self._restore(filling.program, conninfo, filling.folder / dumps.DATA, *options)
-        programs.run(command, environ, what="pg_restore failed", hush=urls.secrets_of(self._text))
+        with NamedTemporaryFile("w", prefix="unmigrate-") as file:
+            file.write(listing)
+            file.flush()
+            chosen = (*options, f"--use-list={file.name}") if listing else options
+            command = self._restore(filling.program, conninfo, filling.folder / dumps.DATA, *chosen)
+            programs.run(command, environ, what="pg_restore failed", hush=urls.secrets_of(self._text))
 
     def _run_some(self, filling: "_Filling", target: DatabaseUrl, tables: Collection[str]) -> None:
         """Definitions, and the rows of these tables; all of it where the dump does not tell which rows are theirs."""
@@ -194,12 +207,9 @@ class PgDump:
         chosen = some.entries(listed, script, names)
         filling.check(chosen)
         if chosen is None:
-            self._run(filling, target, "--section=data", "--section=post-data")
-            return
-        with NamedTemporaryFile("w", prefix="unmigrate-") as file:
-            file.write(chosen.listed())
-            file.flush()
-            self._run(filling, target, f"--use-list={file.name}")
+            self._run_whole(filling, target, "--section=data", "--section=post-data")
+        else:
+            self._run(filling, target, listing=chosen.listed())
 
     def _restore(self, program: Path | str, conninfo: str, folder: Path, *options: str) -> list[str]:
         always = ["--format=directory", f"--jobs={self._config.jobs}", "--exit-on-error", "--no-password"]
@@ -228,18 +238,23 @@ class PgDump:
         return (
             f"sha256 of every file in {folder}" if at.tables is None else f"sha256 of the files in {folder} that are read",
             _create_sql(unfinished, manifest, manifest["version"]),
-            *self._shown_fill(conninfo, folder / dumps.DATA, at.tables),
+            *self._shown_fill(conninfo, folder, manifest, at.tables),
             f"ALTER DATABASE {ident(unfinished)} RENAME TO {ident(to)}",
             *databases.furnish_sql(to, manifest["settings"], manifest["grants"]),
         )
 
-    def _shown_fill(self, conninfo: str, folder: Path, tables: tuple[str, ...] | None) -> tuple[str, ...]:
-        if tables is None:
-            return (programs.shown(self._restore("pg_restore", conninfo, folder)), "ANALYZE")
-        listed = f"  # LIST: rows and unique keys of {', '.join(tables)} and the ledger"
-        parts = ("--section=pre-data", "--use-list=LIST")
-        definitions, rows = (programs.shown(self._restore("pg_restore", conninfo, folder, part)) for part in parts)
-        return (definitions, rows + listed)
+    def _shown_fill(self, conninfo: str, folder: Path, manifest: dict[str, Any], tables: tuple[str, ...] | None) -> tuple[str, ...]:
+        def command(*options: str) -> str:
+            return programs.shown(self._restore("pg_restore", conninfo, folder / dumps.DATA, *options))
+
+        if tables is not None:
+            listed = f"  # LIST: rows and unique keys of {', '.join(tables)} and the ledger"
+            return (command("--section=pre-data"), command("--use-list=LIST") + listed)
+        program = programs.find("pg_restore", self._config.bin_dir, manifest["version"] // 10000)
+        if len(self._listings(program, folder)) == 1:
+            return (command(), "ANALYZE")
+        first, second = command("--use-list=FIRST"), command("--use-list=SECOND")
+        return (f"{first}  # FIRST: {apart.FIRST}", f"{second}  # SECOND: {apart.SECOND}", "ANALYZE")
 
 
 def _state(connection: psycopg.Connection[Any]) -> tuple[dict[str, Any], str]:
