@@ -1,8 +1,9 @@
 """A migration's text, made to run without a superuser: statements on extensions that need one become calls of our functions.
 
 A statement that acts as a role of the history, or gives it something, is preceded and followed by calls that let it (`lending.sql`).
-Only those statements are replaced; everything else stays byte for byte. Statements inside the body of a DO block are replaced too;
-bodies of functions are left alone, for they are read back from the catalog. Extensions that PostgreSQL itself trusts stay as they are.
+Only those statements are replaced; everything else stays byte for byte. Statements inside the body of a DO block are replaced too, and
+what it executes from a literal; bodies of functions are left alone, for they are read back from the catalog. Extensions that
+PostgreSQL itself trusts stay as they are.
 """
 
 import re
@@ -62,23 +63,6 @@ def _concerned(sql: str) -> bool:
     return bool(MENTION.search(sql) or ROLES.search(sql))
 
 
-def extensions_named(sql: str) -> frozenset[str]:
-    """The extensions that a migration creates, in statements of its own or of its DO blocks."""
-    if not MENTION.search(sql):
-        return frozenset()
-    names = set()
-    tokens = _tokens(sql)
-    for index, token in enumerate(tokens[:-1]):
-        if token.name == "CREATE" and tokens[index + 1].name == "EXTENSION":
-            rest = [t for t in tokens[index + 2 : index + 6] if t.name not in ("IF_P", "NOT", "EXISTS")]
-            if rest and rest[0].name != "SCONST":
-                word = sql[rest[0].start : rest[0].end + 1]
-                names.add(word[1:-1].replace('""', '"') if word.startswith('"') else word.lower())
-        elif token.name == "DO" and tokens[index + 1].name == "SCONST" and (body := DOLLARS.fullmatch(_of(sql, tokens[index + 1]))):
-            names |= extensions_named(body[2])
-    return frozenset(names)
-
-
 def roles_dropped(sql: str) -> frozenset[str]:
     """The roles that a migration drops, in statements of its own or of its DO blocks."""
     if not ROLES.search(sql):
@@ -132,20 +116,29 @@ def _replacements(text: str, tokens: list[Any], verb: str) -> Iterator[tuple[int
                 is_extension = token.name in ("CREATE", "ALTER") and tokens[index + 1].name == "EXTENSION"
                 if new := _call(statement, verb) if is_extension else _lent(statement, verb):
                     yield token.start, end, new
-        if is_do and token.name == "SCONST" and verb == "SELECT":
-            body = _of(text, token)
-            if (new := _body(body)) != body:
+        if token.name == "SCONST" and ((is_do and verb == "SELECT") or (verb == "PERFORM" and _executed(tokens, index))):
+            literal = _of(text, token)
+            if (new := _literal(literal, "PERFORM" if is_do else "SELECT")) != literal:
                 yield token.start, token.end + 1, new
         begins = token.name == "ASCII_59" or (verb == "PERFORM" and token.name in STARTS)
 
 
-def _body(literal: str) -> str:
-    """A dollar-quoted body with its statements replaced; any other kind of literal as it is."""
-    match = DOLLARS.fullmatch(literal)
-    if not match or not _concerned(match[2]):
+def _executed(tokens: list[Any], index: int) -> bool:
+    """Whether the literal is all that a PL/pgSQL statement EXECUTE runs."""
+    around = [token.name for token in tokens[max(index - 2, 0) : index + 2]]
+    return len(around) == 4 and around[0] in STARTS and around[1] == "EXECUTE" and around[3] == "ASCII_59"
+
+
+def _literal(literal: str, verb: str) -> str:
+    """A literal that holds statements, with them replaced; one with escapes (E'…') as it is."""
+    dollars = DOLLARS.fullmatch(literal)
+    if not dollars and not literal.startswith("'"):
         return literal
-    new = _rewrite(match[2], "PERFORM")
-    return literal if match[1] in new else f"{match[1]}{new}{match[1]}"
+    text = dollars[2] if dollars else literal[1:-1].replace("''", "'")
+    new = _rewrite(text, verb) if _concerned(text) else text
+    if new == text or (dollars and dollars[1] in new):
+        return literal
+    return f"{dollars[1]}{new}{dollars[1]}" if dollars else "'" + new.replace("'", "''") + "'"
 
 
 def _lent(statement: str, verb: str) -> str | None:
