@@ -345,6 +345,20 @@ def test_only_some_tables_and_their_empty_parents(connection: Connection) -> Non
     assert (count(connection, "a"), count(connection, "other")) == (0, 0)
 
 
+def test_parents_may_need_more_of_a_parent_with_rows(connection: Connection) -> None:
+    """What was read of its keys for those that asked is not enough for what comes in beside them."""
+    connection.execute(
+        b"CREATE TABLE org (id int PRIMARY KEY, kind text NOT NULL, UNIQUE (id, kind)); INSERT INTO org VALUES (7, 'seven');"
+        b"CREATE TABLE team (id int PRIMARY KEY, org int NOT NULL, kind text NOT NULL, FOREIGN KEY (org, kind) REFERENCES org (id, kind));"
+        b"CREATE TABLE member (id int PRIMARY KEY, org int NOT NULL REFERENCES org, team int NOT NULL REFERENCES team)"
+    )
+    row = connection.execute(b"SELECT 'member'::regclass::oid::int8").fetchone()
+    assert row is not None
+    fill(connection, [row[0]])
+    assert count(connection, "member") >= 3
+    assert connection.execute("SELECT DISTINCT org, kind FROM team").fetchall() == [(7, "seven")]
+
+
 def test_plain_rows_have_no_nulls(connection: Connection) -> None:
     connection.execute(b"CREATE TABLE p (id serial PRIMARY KEY); CREATE TABLE t (a text, b integer, c jsonb, p integer REFERENCES p)")
     assert complete(fill(connection, plain=True))

@@ -86,6 +86,7 @@ class _Filler:
         self.asked = list(tables) if tables is not None else None
         self.heads: dict[int, Head] = {}  # all tables that are looked at
         self.tables: dict[int, Table] = {}  # those that get rows
+        self.referenced: dict[int, tuple[int, ...]] = {}
         self.have: dict[int, int] = {}
         self.keys: dict[int, list[Assignment]] = {}  # rows known of tables that others point to
         self.reasons: dict[int, str] = {}
@@ -124,9 +125,9 @@ class _Filler:
             self.have.update(count_rows(self.connection, sources, self.per_table))
             found = read_tables(self.connection, [head for head in heads.values() if self._lacking(head)])
             self.tables.update(found)
-            self.referenced = referenced_columns(self.tables)
+            known, self.referenced = self.referenced, referenced_columns(self.tables)
             parents = {key.parent for table in found.values() for key in table.foreign_keys}
-            self._read_keys(parents - self.keys.keys())
+            self._read_keys({oid for oid in parents if oid not in self.keys or self.referenced[oid] != known.get(oid)})
             if wanted is None:
                 break
             wanted = {oid for oid in parents if not self.keys[oid]} - self.heads.keys() - self.leave
