@@ -15,8 +15,9 @@ from unmigrate.prove.workspace import Workspace
 
 BEFORE = """
 CREATE TYPE "Role" AS ENUM ('USER', 'ADMIN');
+CREATE TYPE "Flag" AS ENUM ('new-look', 'old "look"');
 CREATE TABLE "users" ("id" TEXT NOT NULL PRIMARY KEY, "email" TEXT NOT NULL, "nick" TEXT, "age" INTEGER NOT NULL DEFAULT 0,
-  "role" "Role" NOT NULL DEFAULT 'USER', "tags" TEXT[], "made" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP, "secret" TEXT);
+  "role" "Role" NOT NULL DEFAULT 'USER', "flags" "Flag"[], "tags" TEXT[], "made" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP, "secret" TEXT);
 CREATE UNIQUE INDEX "users_email_key" ON "users"("email");
 CREATE TABLE "Post" ("id" SERIAL PRIMARY KEY, "title" TEXT NOT NULL, "userId" TEXT NOT NULL REFERENCES "users"("id"), "n" INTEGER GENERATED ALWAYS AS (1) STORED);
 """
@@ -25,12 +26,17 @@ enum Role {
   USER
   ADMIN
 }
+enum Flag {
+  new @map("new-look")
+  old @map("old \\"look\\"")
+}
 model User {
   id    String @id @default(cuid())
   email String @unique
   nick  String?
   age   Int @default(0)
   role  Role @default(USER)
+  flags Flag[]
   tags  String[]
   made  DateTime @default(now())
   posts Post[]
@@ -71,6 +77,9 @@ BREAKS = {
         """UPDATE users SET role = 'USER'; CREATE TYPE "R" AS ENUM ('USER'); ALTER TABLE users ALTER role DROP DEFAULT;
            ALTER TABLE users ALTER role TYPE "R" USING role::text::"R"; DROP TYPE "Role"; ALTER TYPE "R" RENAME TO "Role";
            ALTER TABLE users ALTER role SET DEFAULT 'USER'""", {("insert", "public.users")}),
+    "a list of an enum with fewer values": (
+        """ALTER TYPE "Flag" RENAME TO f; CREATE TYPE "Flag" AS ENUM ('new-look'); ALTER TABLE users ADD made_anew "Flag"[];
+           ALTER TABLE users DROP flags; ALTER TABLE users RENAME made_anew TO flags; DROP TYPE f""", {("insert", "public.users")}),
     "an enum that is called otherwise": ('ALTER TYPE "Role" RENAME TO "UserRole"', {("insert", "public.users")}),
     "a column that is generated now": (
         "ALTER TABLE users DROP COLUMN age; ALTER TABLE users ADD COLUMN age INTEGER GENERATED ALWAYS AS (1) STORED", {("insert", "public.users.age")}),
@@ -84,7 +93,7 @@ PASSES = {
     "a column that the schema never had": "ALTER TABLE users DROP COLUMN secret",
     "a default of the client": "ALTER TABLE users ALTER age DROP DEFAULT, ALTER made DROP DEFAULT, ALTER role DROP DEFAULT",
     "a wider type": "ALTER TABLE users ALTER age TYPE BIGINT",
-    "one more enum value": """ALTER TYPE "Role" ADD VALUE 'OWNER'""",
+    "one more enum value": """ALTER TYPE "Role" ADD VALUE 'OWNER'; ALTER TYPE "Flag" ADD VALUE 'other' """,
     "another table": "CREATE TABLE other (id INTEGER PRIMARY KEY, u TEXT REFERENCES users(id))",
     "an index": "CREATE INDEX i ON users(age)",
     "no foreign key any more": 'ALTER TABLE "Post" DROP CONSTRAINT "Post_userId_fkey"',

@@ -175,18 +175,24 @@ def _writes(table: AppTable, row: Mapping[str, str | None], enums: set[str]) -> 
         left_out = " (a field is left out that was optional)" if table.declared else f" {UNDECLARED}"
         yield Try(table, "insert", _insert(table, row, least, {}), left_out)
     for column in written:
-        if _qualified(column.enum) in enums and not column.enum.endswith("[]"):
+        if _qualified(column.enum) in enums:
             for label in column.labels:
+                value = _list_of(label) if column.enum.endswith("[]") else label
                 yield Try(
                     table,
                     "insert",
-                    _insert(table, row, [c.name for c in written], {column.name: label}),
+                    _insert(table, row, [c.name for c in written], {column.name: value}),
                     f" ({column.name} = {label})",
                     True,
                 )
     if written:
         sets = ", ".join(f"{c.name} = {c.name}" for c in written)
         yield Try(table, "update", f"UPDATE {table.sql} SET {sets}")
+
+
+def _list_of(label: str) -> str:
+    """An array of one, as text."""
+    return '{"' + re.sub(r'(["\\])', r"\\\1", label) + '"}'
 
 
 def _qualified(name: str) -> str:
