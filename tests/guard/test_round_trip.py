@@ -18,6 +18,9 @@ CREATE INDEX "User_nick_idx" ON "User" (nick);
 CREATE TABLE "Post" (id int PRIMARY KEY, "userId" int NOT NULL REFERENCES "User" ON DELETE RESTRICT ON UPDATE CASCADE, body text);
 CREATE VIEW nicks AS SELECT nick FROM "User";
 CREATE TABLE tag (a int, b int, note text, PRIMARY KEY (a, b));
+CREATE TABLE gone (x int);
+CREATE FUNCTION outlived() RETURNS bigint LANGUAGE sql AS 'SELECT count(x) FROM gone';
+DROP TABLE gone;
 """
 ROWS = """
 INSERT INTO org SELECT g, 'o' || g FROM generate_series(1, 3) g;
@@ -42,6 +45,8 @@ CHANGES = {
     "change a type and drop a table that refers to it": 'ALTER TABLE "User" DROP CONSTRAINT "User_email_key"; ALTER TABLE "User" ALTER COLUMN email TYPE char(2) USING (left(email, 2)); DROP TABLE "Post"',
     "change a type": 'ALTER TABLE "Post" ALTER COLUMN body TYPE int USING (length(body))',
     "widen a type": 'ALTER TABLE "User" ALTER COLUMN score TYPE bigint, ALTER COLUMN email TYPE text',
+    "replace a function whose body names what is gone": "CREATE OR REPLACE FUNCTION outlived() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'; "
+    "ALTER TABLE tag DROP COLUMN note",
     "update": "UPDATE \"User\" SET nick = upper(nick) WHERE id > 4; UPDATE tag SET a = a + 100",
     "update, then drop": 'ALTER TABLE "User" ADD COLUMN handle text; UPDATE "User" SET handle = nick; ALTER TABLE "User" DROP COLUMN nick CASCADE',
     "delete with its children": 'ALTER TABLE "User" DROP CONSTRAINT "User_orgId_fkey", ADD FOREIGN KEY ("orgId") REFERENCES org ON DELETE CASCADE; '

@@ -96,8 +96,11 @@ PARSED = (
     T
     + "CREATE FUNCTION f() RETURNS int RETURN 1; CREATE FUNCTION g(int) RETURNS int IMMUTABLE RETURN $1; CREATE OR REPLACE FUNCTION f() RETURNS int RETURN g(1);"
 )
+OUTLIVED = "CREATE TABLE gone (x int); CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT count(x) FROM gone'; DROP TABLE gone;"
 ROUTINE = rows(
     "routine",
+    ("replace, its body names what is gone", OUTLIVED, "CREATE OR REPLACE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'"),
+    ("drop, its body names what is gone", OUTLIVED, "DROP FUNCTION f"),
     ("drop cascade, parsed, used by a table's parts", PARSED + "CREATE INDEX i ON t (g(b)); ALTER TABLE t ADD CHECK (g(b) > 0), ALTER b SET DEFAULT f(),"
      "ADD c int GENERATED ALWAYS AS (g(b)) STORED", "DROP FUNCTION g(int) CASCADE"),
     ("drop, parsed, and what it reads retyped", T + "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT b FROM t; END",

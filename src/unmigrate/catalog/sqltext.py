@@ -6,6 +6,7 @@ from typing import Any
 
 from unmigrate.catalog.model import Object
 
+UNCHECKED_BODIES = "SET LOCAL check_function_bodies = off"  # as pg_dump does: routines outlive what their bodies name, and come back so
 RESERVED_PLACEHOLDER = "{owner}"  # stands for the object's owner in grants, so that two servers compare
 
 

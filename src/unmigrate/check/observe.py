@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from unmigrate.catalog.observer import Delta
+from unmigrate.catalog.sqltext import UNCHECKED_BODIES
 from unmigrate.check.impact import Watch
 from unmigrate.check.stage import Stage
 from unmigrate.inverse.replay import NOT_IN_TRANSACTION
@@ -63,7 +64,7 @@ def _down(connection: psycopg.Connection[Any], statements: Sequence[str]) -> tup
     from unmigrate.check.impact import merged
 
     connection.execute("BEGIN")
-    connection.execute("SET LOCAL check_function_bodies = off")
+    connection.execute(UNCHECKED_BODIES)
     parts = []
     try:
         watch = Watch(connection)

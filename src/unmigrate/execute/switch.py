@@ -12,7 +12,7 @@ from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog
 from unmigrate.catalog.observer import Observer
-from unmigrate.catalog.sqltext import ident
+from unmigrate.catalog.sqltext import UNCHECKED_BODIES, ident
 from unmigrate.errors import FailedError
 from unmigrate.execute import copies
 from unmigrate.execute.blocking import Watch
@@ -34,7 +34,7 @@ SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
 SET LOCAL statement_timeout = 0;
 SET LOCAL unmigrate.operating = 'on'"""
 # Not around a migration: it runs as Prisma would run it.
-_OURS = "SET LOCAL row_security = off; SET LOCAL check_function_bodies = off; SET LOCAL plan_cache_mode = force_generic_plan"
+_OURS = f"SET LOCAL row_security = off; {UNCHECKED_BODIES}; SET LOCAL plan_cache_mode = force_generic_plan"
 _WRITTEN = """
 select format('%I.%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del from pg_stat_xact_user_tables
 where relname <> '_prisma_migrations' and schemaname !~ '^unmigrate'"""

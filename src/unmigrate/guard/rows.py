@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from unmigrate.catalog.parked import ASIDE
+from unmigrate.catalog.sqltext import UNCHECKED_BODIES
 from unmigrate.park import vault
 from unmigrate.prove.rows import TABLES
 from unmigrate.prove.workspace import Workspace
@@ -46,7 +47,7 @@ def rows_shown(
         up, back = ways
         _run(connection, up)
         above = contents_of(connection, None) if again else {}
-        _run(connection, back)
+        _run(connection, [UNCHECKED_BODIES, *back])
         differing = _differing(before, contents_of(connection, before))
         forth = bool(again) and not differing and _back_and_forth(connection, (again, back), (above, before))
         connection.execute("ROLLBACK")

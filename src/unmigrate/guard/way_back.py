@@ -11,6 +11,7 @@ from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.catalog.parked import is_parked, own_name, plain, without_parked
+from unmigrate.catalog.sqltext import UNCHECKED_BODIES
 from unmigrate.guard import again, filling, images, online, retaken
 from unmigrate.guard.keys import refusals
 from unmigrate.guard.names import Names
@@ -261,6 +262,7 @@ def _walked(
     filled, imaged = {f.wanted for f in fillings if f.value}, {image.oid for segment in program.segments for image in segment.images}
     statements, after = online.deferred(statements, online.Between(now, wanted, names.images, asked, filled, imaged))
     walk = _Walk(connection, observer, names, after, online.Builds(now, names.images))
+    connection.execute(UNCHECKED_BODIES)
     connection.execute("SAVEPOINT unmigrate_walk")
     _go(walk, fillings, statements, keep=keep)
     if candidates := walk.buildable():

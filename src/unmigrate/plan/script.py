@@ -1,6 +1,6 @@
 """A plan as plain SQL for psql."""
 
-from unmigrate.catalog.sqltext import ident, literal
+from unmigrate.catalog.sqltext import UNCHECKED_BODIES, ident, literal
 from unmigrate.plan.model import Plan
 
 
@@ -14,7 +14,7 @@ def as_script(plan: Plan) -> str:
     names = ", ".join(literal(name) for name in plan.migrations)
     ledger = f'DELETE FROM {ident(plan.schema)}."_prisma_migrations" WHERE migration_name IN ({names})'
     before = [s.sql for s in plan.steps if s.phase == "prepare"]
-    inside = ["SET LOCAL check_function_bodies = off", *(s.sql for s in plan.steps if s.phase == "switch"), ledger]
+    inside = [UNCHECKED_BODIES, *(s.sql for s in plan.steps if s.phase == "switch"), ledger]
     after = [s.sql for s in plan.steps if s.phase == "finish"]
     lines = [*before, "BEGIN", *inside, "COMMIT", *after]
     return "\n".join([*head, *(f"{sql.rstrip().rstrip(';')};" for sql in lines), ""])

@@ -10,6 +10,7 @@ from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog, Key
 from unmigrate.catalog.observer import Delta, Observer
+from unmigrate.catalog.sqltext import UNCHECKED_BODIES
 from unmigrate.prove.schema import Difference, Verdict, differences, out_of_order
 
 ROWS = ("22", "23")  # classes of SQLSTATE: data exception, integrity constraint violation
@@ -60,6 +61,7 @@ def attempt(
 
 
 def _attempt(connection: psycopg.Connection[Any], observer: Observer, delta: Delta, statements: Sequence[str], savepoint: str) -> Attempt:
+    statements = [UNCHECKED_BODIES, *statements]
     try:  # all at once; if that fails, one by one, to know which it was
         way_back = observer.refresh(";\n".join([*statements, "SET CONSTRAINTS ALL IMMEDIATE"]))
     except psycopg.Error:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from unmigrate.catalog.sqltext import UNCHECKED_BODIES
 from unmigrate.inverse import unseen
 from unmigrate.prove.history import SchemaProof
 from unmigrate.prove.rows import DataProof
@@ -44,4 +45,4 @@ def down_sql(proof: SchemaProof) -> str:
     ]
     head = [line.replace("\n", " ") for line in head]
     body = [f"{sql.rstrip().rstrip(';')};" for sql in proof.statements]
-    return "\n".join([*head, "BEGIN;", "SET LOCAL check_function_bodies = off;", *body, "COMMIT;", ""])
+    return "\n".join([*head, "BEGIN;", f"{UNCHECKED_BODIES};", *body, "COMMIT;", ""])

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from unmigrate.catalog.sqltext import ident, literal
+from unmigrate.catalog.sqltext import UNCHECKED_BODIES, ident, literal
 from unmigrate.inverse import replay, unseen
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
@@ -157,7 +157,7 @@ class RowsHistory:
                 return (f"rows written after the migration were not tried: none could be made ({_message(error)})",)
             names = {table.oid: name for name, table in self._tables(None).items()}
             wanted = row_counts(self.connection, oids)
-            for sql in proof.statements:
+            for sql in [UNCHECKED_BODIES, *proof.statements]:
                 self.connection.execute(sql)
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             left = {table.oid for table in self._tables(None).values()}
@@ -212,7 +212,7 @@ class RowsHistory:
     ) -> tuple[str, list[str]]:
         """Try the way back on the rows: (what blocked it, tables that differ though nothing was predicted). `_after` rolls it back."""
         kept = before.keys() - lost
-        way_back = ";\n".join(["SAVEPOINT unmigrate_rows", *proof.statements, "SET CONSTRAINTS ALL IMMEDIATE"])
+        way_back = ";\n".join(["SAVEPOINT unmigrate_rows", UNCHECKED_BODIES, *proof.statements, "SET CONSTRAINTS ALL IMMEDIATE"])
         try:
             return "", self._changed(before, content, lost, self._tables(kept, enter=way_back))
         except psycopg.Error as error:
