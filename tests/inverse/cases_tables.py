@@ -134,6 +134,8 @@ COLUMN = rows(
     ("identity dropped with its column", "CREATE TABLE t (v int, id bigint GENERATED ALWAYS AS IDENTITY (MINVALUE 3 MAXVALUE 99 CACHE 4))", "ALTER TABLE t DROP id"),
     ("generated added", T, "ALTER TABLE t ADD g int GENERATED ALWAYS AS (b * 2) STORED"),
     ("generated dropped", T + "ALTER TABLE t ADD g int GENERATED ALWAYS AS (b * 2) STORED", "ALTER TABLE t DROP g"),
+    ("generated of another type", T + "ALTER TABLE t ADD g int GENERATED ALWAYS AS (b * 2) STORED", "ALTER TABLE t ALTER g TYPE text"),
+    ("generated of another length", T + "ALTER TABLE t ADD g numeric(8, 2) GENERATED ALWAYS AS (b * 2) STORED", "ALTER TABLE t ALTER g TYPE numeric(9, 2)"),
     ("generated no more", T + "ALTER TABLE t ADD g int GENERATED ALWAYS AS (b * 2) STORED", "ALTER TABLE t ALTER g DROP EXPRESSION", "exact"),
     ("generated column's source renamed", T + "ALTER TABLE t ADD g int GENERATED ALWAYS AS (b * 2) STORED", "ALTER TABLE t RENAME b TO z"),
     ("generated column's source dropped", T + "ALTER TABLE t ADD g int GENERATED ALWAYS AS (b * 2) STORED", "ALTER TABLE t DROP b CASCADE", "column-order"),

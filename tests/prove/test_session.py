@@ -21,7 +21,7 @@ LEFT = {
     "role": ROLE + "SET ROLE um_session; CREATE TABLE u (id int)",
     "local role": ROLE + "SET LOCAL ROLE um_session; CREATE TABLE u (id int)",
     "role by function": ROLE + "SELECT set_config('role', 'um_session', false); CREATE TABLE u (id int)",
-    "limit of time": "SET statement_timeout = '1ms'; CREATE TABLE u (id int)",
+    "limit of time": "CREATE TABLE u (id int); SET statement_timeout = '1ms'",
     "formats": "SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET extra_float_digits = -10; SET quote_all_identifiers = on; "
     "ALTER TABLE t ADD d timestamp DEFAULT '01/02/2020', ADD f float8 DEFAULT 0.123456789012345, ADD i interval DEFAULT '-1 day 2 hours'",
     "a name of ours": "PREPARE unmigrate_1 AS SELECT 1; CREATE TABLE u (id int)",

@@ -81,3 +81,16 @@ def test_without_pg_dump_nothing_is_claimed(work: Workspace) -> None:
             DumpWitness(work)
     finally:
         pool.server = server
+
+
+def test_a_witness_without_rights_stops_and_says_so(work: Workspace) -> None:
+    migrations = [
+        migration("1", "CREATE TABLE t (id int)"),
+        migration("2", "REVOKE ALL ON t FROM CURRENT_USER"),
+        migration("3", "SELECT 1"),
+    ]
+    witness = DumpWitness(work)
+    entries = list(audit(work, migrations, rows=False, witness=witness))
+    assert [e.report["schema"]["dumped"] for e in entries] == [True, True, False]
+    assert witness.stopped.startswith("3: pg_dump cannot look at the scratch database: ")
+    assert witness.stopped.endswith("permission denied for table t")

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from unmigrate.catalog.kinds import KINDS, other, routine
-from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.kinds.enum import renamed_labels
 from unmigrate.catalog.kinds.sequence import owned_by
 from unmigrate.catalog.model import Key, Object
@@ -44,6 +43,7 @@ GRANTED = {
     "table": ("r", "TABLE"), "view": ("r", "TABLE"), "materialized view": ("r", "TABLE"), "sequence": ("S", "SEQUENCE"),
     "routine": ("f", "FUNCTION"), "enum": ("T", "TYPE"), "domain": ("T", "TYPE"), "composite": ("T", "TYPE"),
 }  # fmt: skip
+RELATIONS = ("table", "view", "materialized view", "index", "sequence", "composite", "other relation")
 NAMING = ("label", "schema", "table", "owner")
 
 
@@ -273,17 +273,24 @@ class _Builder:
         return gone
 
     def _rename(self) -> None:
-        """Names first, so that everything after speaks the wanted names; a name still taken is waited for."""
+        """Names first, so that everything after speaks the wanted names; a name still taken is waited for, or gives way."""
         pending = [(now, wanted) for now, wanted, _ in self._work.alter if _own_name(now) != _own_name(wanted) and not _follows(now)]
         pending.sort(key=lambda pair: (KINDS[pair[0].kind].rank, pair[0].key))
         while pending:
-            taken = {(now.kind, now.parent, _own_name(now)) for now, _ in pending}
-            free = [(n, w) for n, w in pending if (n.kind, n.parent, _own_name(w)) not in taken]
-            if not free:
-                raise CannotInvert(f"names were exchanged among {', '.join(now.name for now, _ in pending)}")
+            taken = {(_namespace(now), _own_name(now)) for now, _ in pending}
+            free = [(n, w) for n, w in pending if (_namespace(n), _own_name(w)) not in taken]
+            if not free:  # names were exchanged
+                pending[0] = (self._aside(*pending[0]), pending[0][1])
             for now, wanted in free:
                 self._rename_one(now, wanted)
             pending = [pair for pair in pending if pair not in free]
+
+    def _aside(self, now: Object, wanted: Object) -> Object:
+        """What has a name that another wants, under one that nobody has."""
+        label = f"unmigrate_aside_{len(self._out)}"
+        aside = replace(now, name=now.name.removesuffix(str(now.facts["label"])) + label, facts={**now.facts, "label": label})
+        self._add(wanted, KINDS[now.kind].alter(now, aside, frozenset()) or [])
+        return aside
 
     def _rename_one(self, now: Object, wanted: Object) -> None:
         parent = self._before.get(wanted.parent)
@@ -393,6 +400,11 @@ def _lets_go(entry: tuple[Object, Object, frozenset[str]]) -> bool:
 
 def _own_name(o: Object) -> tuple[str, str]:
     return str(o.facts.get("schema", "")), str(o.facts.get("label", o.name))
+
+
+def _namespace(o: Object) -> tuple[str, Key | None]:
+    """Where its name must be the only one of its kind, but for the schema."""
+    return ("relation", None) if o.kind in RELATIONS else (o.kind, o.parent)
 
 
 def _named_like(wanted: Object, now: Object) -> Object:

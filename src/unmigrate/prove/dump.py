@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import psycopg
 
 from unmigrate.catalog.model import Catalog
+from unmigrate.errors import EnvironmentProblem
 from unmigrate.inverse.replay import ReplayError
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.attempt import emptying
@@ -74,12 +75,16 @@ def _again(history: History, migrations: Sequence[Migration], up: Catalog) -> st
 
 
 def dump(work: Workspace, database: str) -> str:
-    """The text of pg_dump -s, without the ledger."""
+    """The text of pg_dump -s, without the ledger. Raises EnvironmentProblem where it fails: for want of a right, say."""
     server = work.pool.server
     if server.bin_dir is None:
         return ""
     command = [str(server.bin_dir / "pg_dump"), "-s", "--exclude-table=*._prisma_migrations", "--exclude-schema=unmigrate*", "-d"]
-    result = subprocess.run([*command, work.pool.conninfo(database)], capture_output=True, text=True, check=True)
+    result = subprocess.run([*command, work.pool.conninfo(database)], capture_output=True, text=True)
+    if result.returncode:
+        said = next((line for line in result.stderr.splitlines() if "error:" in line), "no message").removeprefix("pg_dump: error: ")
+        remedy = "grant it what it lacks, in the migrations; or, if these may be trusted, give --trusted: they run as a superuser then"
+        raise EnvironmentProblem(f"pg_dump cannot look at the scratch database: {said}", code="pg-dump", remedy=remedy)
     return result.stdout
 
 

@@ -4,7 +4,6 @@ The history is applied once more, to a database of its own; each migration looke
 replay, and for each one looked at a copy and two dumps.
 """
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -46,7 +45,7 @@ class DumpWitness:
         try:
             reason = self._differs(proof) if wanted and not proof.refused and proof.outcome.verdict != "equivalent" else None
             replay.run(self._connection, proof.migration.sql)
-        except (psycopg.Error, replay.ReplayError, subprocess.CalledProcessError) as error:
+        except (psycopg.Error, replay.ReplayError, EnvironmentProblem) as error:
             self.stopped = f"{proof.migration.name}: {error}"
             return proof, False
         if not reason:

@@ -8,7 +8,16 @@ import re
 
 _ENTRY = re.compile(r"^(\d+); \d+ \d+ (.*)$", re.MULTILINE)
 # pg_restore's own order: rights, then event triggers and materialized views come after foreign keys; comments may be of any of them.
-_LATE = ("FK CONSTRAINT ", "ACL ", "DEFAULT ACL ", "EVENT TRIGGER ", "MATERIALIZED VIEW DATA ", "STATISTICS DATA ", "COMMENT ", "SECURITY LABEL ")
+_LATE = (
+    "FK CONSTRAINT ",
+    "ACL ",
+    "DEFAULT ACL ",
+    "EVENT TRIGGER ",
+    "MATERIALIZED VIEW DATA ",
+    "STATISTICS DATA ",
+    "COMMENT ",
+    "SECURITY LABEL ",
+)
 FIRST, SECOND = "all but what is SECOND", f"what `pg_restore --list` names {', '.join(word.strip() for word in _LATE)}"
 
 

@@ -22,6 +22,7 @@ COLLATION = """(select format('%I.%I', cn.nspname, co.collname) from pg_collatio
       where co.oid = a.attcollation)"""
 
 _LENGTH = re.compile(r"(?<=varying)\(\d+\)")
+_MODIFIER = re.compile(r"\([\d,-]+\)")
 _NUMBER = re.compile(r"(smallint|integer|bigint|numeric|real|double precision)(\(|$)")
 
 QUERY = f"""
@@ -126,6 +127,8 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     statements = []
     if now.facts["label"] != label:
         statements.append(f"ALTER TABLE {table} RENAME COLUMN {now.facts['label']} TO {label}")
+    if wanted.facts["generated"] and "type" in changed and _kind_of(now) != _kind_of(wanted):
+        return None  # it takes no USING
     if wanted.facts["generated"] and changed & {"generated", "default"}:
         if now.facts["generated"] != wanted.facts["generated"] or changed & {"type", "collation"}:
             return None  # only a new column can be generated
@@ -198,6 +201,11 @@ def _retype(now: Object, wanted: Object, what: str) -> Statements:
     if f["default"] is not None and not f["generated"]:
         statements.append(f"{what} SET DEFAULT {f['default']}")
     return statements
+
+
+def _kind_of(column: Object) -> str:
+    """The type without its length or precision."""
+    return _MODIFIER.sub("", column.facts["type"])
 
 
 def conversion(now: Object, wanted: Object) -> str:
