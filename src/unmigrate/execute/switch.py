@@ -36,7 +36,7 @@ SET LOCAL unmigrate.operating = 'on'"""
 # Not around a migration: it runs as Prisma would run it.
 _OURS = f"SET LOCAL row_security = off; {UNCHECKED_BODIES}; SET LOCAL plan_cache_mode = force_generic_plan"
 _WRITTEN = """
-select format('%I.%I', schemaname, relname), n_tup_ins + n_tup_upd + n_tup_del from pg_stat_xact_user_tables
+select relid::int8, format('%I.%I', schemaname, relname), (n_tup_ins + n_tup_upd + n_tup_del)::int8 from pg_stat_xact_user_tables
 where relname <> '_prisma_migrations' and schemaname !~ '^unmigrate'"""
 
 
@@ -282,17 +282,17 @@ def _execute(run: Run, sql: str) -> None:
         raise _failed(error, sql) from error
 
 
-def _written(run: Run) -> dict[str, int]:
-    """Rows written per table, as this session has counted so far; earlier transactions may be among them."""
-    return {} if run.plan.writes is None else {name: int(count) for name, count in run.connection.execute(_WRITTEN)}
+def _written(run: Run) -> dict[int, tuple[str, int]]:
+    """By oid each table's name now, and its rows written as this session has counted so far; earlier transactions may be among them."""
+    return {} if run.plan.writes is None else {oid: (name, count) for oid, name, count in run.connection.execute(_WRITTEN)}
 
 
-def _refuse_unrecorded(run: Run, before: dict[str, int]) -> None:
+def _refuse_unrecorded(run: Run, before: dict[int, tuple[str, int]]) -> None:
     """Rows that changed where nobody took an image could not be brought back: better not deployed."""
     if run.plan.writes is None:
         return
-    there = set(before)
-    surprising = [n for n, count in _written(run).items() if n in there and count != before[n] and n not in run.plan.writes]
+    now = {oid: found for oid, found in _written(run).items() if oid in before}  # not what the migration made, whatever its name
+    surprising = [name for oid, (name, count) in now.items() if count != before[oid][1] and name not in run.plan.writes]
     if surprising:
         message = (
             f"the migration writes to {', '.join(sorted(surprising)[:3])}, which was not seen on scratch: rolled back, nothing was changed"
