@@ -81,6 +81,15 @@ def test_rows_are_changed_and_stay(connection: Connection, name: str) -> None:
     assert min(counts(connection)) >= 3
 
 
+def test_keys_to_several_columns_of_one_parent(connection: Connection) -> None:
+    connection.execute(
+        b"CREATE TABLE two (id integer PRIMARY KEY, by_code varchar(80) REFERENCES parent (code), by_id text REFERENCES parent);"
+        b"INSERT INTO two VALUES (1), (2)"
+    )
+    changes = run(connection, "ALTER TABLE two ALTER COLUMN by_code SET NOT NULL, ALTER COLUMN by_id SET NOT NULL")
+    assert changes and not any(change.emptied for change in changes)
+
+
 def test_a_row_that_the_migration_brings(connection: Connection) -> None:
     row = connection.execute(b"SELECT min(id) FROM parent").fetchone()
     assert row is not None

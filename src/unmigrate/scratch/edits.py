@@ -8,7 +8,19 @@ from typing import Any
 import psycopg
 
 from unmigrate.scratch.planner import Planner
-from unmigrate.scratch.shape import Column, Head, Table, key_columns, literal, query, quoted, read_heads, read_tables, read_types
+from unmigrate.scratch.shape import (
+    Column,
+    Head,
+    Table,
+    key_columns,
+    literal,
+    query,
+    quoted,
+    read_heads,
+    read_tables,
+    read_types,
+    referenced_columns,
+)
 from unmigrate.scratch.values import Values, seed_of
 
 MOST_ROWS = 200  # of a table that are rewritten
@@ -37,8 +49,8 @@ class Editor:
         return list(found.values())
 
     def planner(self, table: Table) -> Planner:
-        keys = {key.parent: key.parent_columns for key in table.foreign_keys}
-        return Planner(table, self.values, {oid: self.rows_of(oid, numbers) for oid, numbers in keys.items()}, frozenset(), True)
+        keys = {oid: self.rows_of(oid, numbers) for oid, numbers in referenced_columns({table.oid: table}).items()}
+        return Planner(table, self.values, keys, frozenset(), True)
 
     def columns_of(self, table: Table, listed: str) -> list[Column]:
         names = [name.strip().strip('"') for name in listed.split(",")]
