@@ -24,6 +24,8 @@ LEFT = {
     "limit of time": "CREATE TABLE u (id int); SET statement_timeout = '1ms'",
     "formats": "SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET extra_float_digits = -10; SET quote_all_identifiers = on; "
     "ALTER TABLE t ADD d timestamp DEFAULT '01/02/2020', ADD f float8 DEFAULT 0.123456789012345, ADD i interval DEFAULT '-1 day 2 hours'",
+    "a temporary table of a new type": "CREATE TYPE e AS ENUM ('a'); CREATE TEMP TABLE x (e e) ON COMMIT DROP; INSERT INTO x VALUES ('a'); CREATE TABLE u (e e)",
+    "a temporary table that stays": "BEGIN; CREATE TYPE e AS ENUM ('a'); CREATE TEMP TABLE x (e e); COMMIT; CREATE TABLE u (e e)",
     "a name of ours": "PREPARE unmigrate_1 AS SELECT 1; CREATE TABLE u (id int)",
 }
 

@@ -75,8 +75,9 @@ def left_behind(sql: str) -> str:
     """Text to run after it: ends states of the session that a migration may leave and that are not for what comes after.
 
     Deploys are sessions of their own: what follows, ways back first, runs as whoever deploys. Nor are its limits of time for us.
+    Temporary tables are gone by then, and with them what they have of the migration's types.
     """
-    return f"; {_RESET}" if _SESSION.search(sql) else ""
+    return f"; DISCARD TEMP; {_RESET}" if _SESSION.search(sql) else "; DISCARD TEMP"
 
 
 def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> Applied:
@@ -99,8 +100,7 @@ def run(connection: psycopg.Connection[Any], sql: str) -> Mode:
             mode = "statements"
             for statement in script.split(sql):
                 connection.execute(statement.text)
-        if _SESSION.search(sql):
-            connection.execute(_RESET)
+        connection.execute(left_behind(sql))
     except (psycopg.Error, script.ScriptError) as error:
         raise ReplayError(_message(error), getattr(error, "sqlstate", None)) from error
     if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:

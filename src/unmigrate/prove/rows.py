@@ -205,6 +205,7 @@ class RowsHistory:
         except (psycopg.errors.ActiveSqlTransaction, psycopg.errors.UnsafeNewEnumValueUsage):
             for statement in script.split(sql):
                 self.connection.execute(statement.text)
+        self.connection.execute(replay.left_behind(sql))
         prepared.look_again(self.connection)
 
     def _down(
