@@ -244,16 +244,18 @@ def session(project: Path, run: str | None, *, ended: bool = False) -> "Session"
 def scene_again(last: "Session", project: Path, url: str | None, allow: frozenset[str]) -> "Scene":
     """The scene of a run that goes on. url: needed only on another machine than where it began."""
     from unmigrate.prisma.url import parse_url
-    from unmigrate.runbook.runner import with_url
+    from unmigrate.runbook.runner import require_same
 
-    spec = with_url(last.spec, parse_url(url).display) if url else last.spec
+    spec = last.spec
+    if url:
+        require_same(spec, parse_url(url).display)
     return scene_of(Chosen(spec, load(Path(spec.project) if Path(spec.project).is_dir() else project), url or ""), allow)
 
 
 def finish(scene: "Scene", result: "Result", *, as_json: bool) -> int:
     """Say how it ended. Raises the error to end with, unless it is done."""
     from unmigrate.runbook import report
-    from unmigrate.runbook.flow import evidence
+    from unmigrate.runbook.model import evidence
     from unmigrate.runbook.runner import ended, stuck
 
     if result.state != "done":

@@ -132,8 +132,7 @@ class Store:
             try:
                 _await(handle, spec.run, self._require_room)
             except PartialError:
-                # else it would try until there is room, and this process would never end; there is no setting for it
-                dbos._dbos._get_dbos_instance()._sys_db._retry_connection_errors = False
+                _give_up(dbos)
                 raise
             try:
                 return Result.from_json(handle.get_result(polling_interval_sec=_POLL))
@@ -241,6 +240,14 @@ def _await(handle: Any, run: str, require_room: Callable[[], None]) -> None:
         if (not _begun.is_set() and now - began > _BEGUN) or (since and now - since > _RECORDED):
             raise _unwritten(run)
         time.sleep(_POLL)
+
+
+def _give_up(dbos: Any) -> None:
+    """End DBOS's attempts to write: it would try until there is room, and this process would never end.
+
+    DBOS has a setting for this (`retry_connection_errors`) for its client alone, not for what runs workflows: so it is set by hand.
+    """
+    dbos._dbos._get_dbos_instance()._sys_db._retry_connection_errors = False
 
 
 def _unwritten(run: str) -> PartialError:

@@ -4,9 +4,9 @@
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
-from unmigrate.runbook.model import Direction, Phase, Record, Result, Step
+from unmigrate.runbook.model import Direction, Phase, Record, Result, standing
+from unmigrate.runbook.step import Step
 
 Perform = Callable[[Step, Phase, Sequence[Record]], Record]
 
@@ -53,31 +53,6 @@ def _back(steps: Sequence[Step], tale: list[Record], perform: Perform) -> Result
         if not done.ok:
             return Result("stopped", tuple(tale), step.name, "failed")
     return Result("aborted", tuple(tale))
-
-
-def standing(name: str, tale: Sequence[Record]) -> str:
-    """How a step stands: untouched, prepared (it may have begun), begun (it failed), applied, undone."""
-    result = "untouched"
-    for record in tale:
-        if record.step != name:
-            continue
-        if record.phase == "prepare":
-            result = "prepared" if record.ok else result
-        elif record.phase == "apply":
-            result = "applied" if record.ok else "begun"
-        elif record.ok:
-            result = "undone"
-    return result
-
-
-def prepared(name: str, tale: Sequence[Record]) -> dict[str, Any]:
-    """What the step learned before it began, last time."""
-    return next((r.data for r in reversed(tale) if r.step == name and r.phase == "prepare" and r.ok), {})
-
-
-def evidence(name: str, tale: Sequence[Record]) -> dict[str, Any]:
-    """What the step left when it was applied, last time."""
-    return next((r.data for r in reversed(tale) if r.step == name and r.phase == "apply" and r.ok), {})
 
 
 def objections(steps: Sequence[Step], tale: Sequence[Record], ask: Callable[[Step], None]) -> None:

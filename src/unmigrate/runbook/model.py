@@ -1,13 +1,10 @@
-"""A run as data: what is to be done (Spec), what was done (Record), what a step is (Step)."""
+"""A run as data: what is to be done (Spec), what was done (Record), how a session ended (Result); and how a step stands by the records."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from unmigrate.errors import FailedError
-
-if TYPE_CHECKING:
-    from unmigrate.runbook.scene import Scene
 
 Json = dict[str, Any]
 
@@ -23,7 +20,8 @@ class UnmetError(FailedError):
 Way = Literal["reverse", "restore"]
 Phase = Literal["approve", "prepare", "apply", "undo"]
 Direction = Literal["forward", "back"]
-State = Literal["running", "stopped", "refused", "done", "aborted"]
+State = Literal["stopped", "refused", "done", "aborted"]
+Standing = Literal["untouched", "prepared", "begun", "applied", "undone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,37 +86,6 @@ class Record:
         return cls(**{**value, "shown": tuple(value["shown"])})
 
 
-def _nothing(scene: "Scene") -> Json:
-    return {}
-
-
-def _no_objection(scene: "Scene", prepared: Json) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step. Everything it needs to know later it learns in `prepare`, which changes nothing and is recorded before `apply`.
-
-    shown: the exact commands and API calls, for the dry run and the report; apply: idempotent, given what was prepared; returns evidence;
-    undo: idempotent as well, right also when apply never began or stopped in the middle; None where there is nothing to undo;
-    objection: raises RefusedError where undo cannot be done; looked at for all steps before any is undone.
-    tries: how often apply is tried when the outside world is not ready (EnvironmentProblem).
-    retreat: a step to be undone when this one fails. Data of all phases may hold "said": lines for people.
-    """
-
-    name: str
-    title: str
-    shown: Callable[["Scene"], list[str]]
-    apply: Callable[["Scene", Json], Json]
-    prepare: Callable[["Scene"], Json] = _nothing
-    undo: Callable[["Scene", Json], Json] | None = None
-    shown_undo: Callable[["Scene", Json], list[str]] | None = None
-    objection: Callable[["Scene", Json], None] = _no_objection
-    tries: int = 1
-    retreat: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
     """How a session of a run ended. at: the step it stopped at; reason: "failed" or "approval"."""
@@ -141,3 +108,28 @@ class Result:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Result":
         return cls(value["state"], tuple(Record.from_json(r) for r in value["records"]), value["at"], value["reason"])
+
+
+def standing(name: str, tale: Sequence[Record]) -> Standing:
+    """How a step stands: prepared means that it may have begun, begun that it failed."""
+    result: Standing = "untouched"
+    for record in tale:
+        if record.step != name:
+            continue
+        if record.phase == "prepare":
+            result = "prepared" if record.ok else result
+        elif record.phase == "apply":
+            result = "applied" if record.ok else "begun"
+        elif record.ok:
+            result = "undone"
+    return result
+
+
+def prepared(name: str, tale: Sequence[Record]) -> Json:
+    """What the step learned before it began, last time."""
+    return next((r.data for r in reversed(tale) if r.step == name and r.phase == "prepare" and r.ok), {})
+
+
+def evidence(name: str, tale: Sequence[Record]) -> Json:
+    """What the step left when it was applied, last time."""
+    return next((r.data for r in reversed(tale) if r.step == name and r.phase == "apply" and r.ok), {})

@@ -17,8 +17,9 @@ from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, Refu
 from unmigrate.runbook import flow
 from unmigrate.runbook.adapters.command import masked
 from unmigrate.runbook.durable import Durable, Session, Store
-from unmigrate.runbook.model import Direction, Json, Phase, Record, Result, Spec, Step, UnmetError
-from unmigrate.runbook.scene import APPLICATION, Scene
+from unmigrate.runbook.model import Direction, Json, Phase, Record, Result, Spec, UnmetError
+from unmigrate.runbook.scene import Scene
+from unmigrate.runbook.step import Step
 from unmigrate.runbook.steps import steps_of
 
 _WORDS = ("said", "text", "follow_up", "checks", "checks_before")  # of a record's data; the rest is what steps come back to
@@ -258,12 +259,8 @@ def _ways_on(error: Json, run: str, no_way_back: str) -> str:
     return f"{error['remedy'] or 'put it right'}\nthen, to go on: unmigrate resume {run}\n{back}"
 
 
-def with_url(spec: Spec, display: str) -> Spec:
-    """The spec, when the URL given again is of the same database. Raises RefusedError."""
+def require_same(spec: Spec, display: str) -> None:
+    """Raises RefusedError where the URL given again, as it is displayed, is of another database than the run's."""
     if display != spec.display:
         message = f"run {spec.run} is about {spec.display}, the URL found now is of {display}"
         raise RefusedError(message, code="other-database", remedy="give --url of the run's own database")
-    return replace(spec)
-
-
-__all__ = ["APPLICATION", "Fence", "abort", "begin", "ended", "resume", "stuck", "with_url"]

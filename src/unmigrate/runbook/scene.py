@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from unmigrate.config import Config
 from unmigrate.errors import EnvironmentProblem
 from unmigrate.prisma.url import DatabaseUrl, connect, parse_url
-from unmigrate.runbook import flow
+from unmigrate.runbook import model
 from unmigrate.runbook.adapters import command
 from unmigrate.runbook.model import Json, Record, Spec
 from unmigrate.runbook.store import Keep
@@ -99,10 +99,10 @@ class Scene:
         return f"`{text}` ended with 0{f': {said}' if said else ''}"
 
     def prepared(self, step: str) -> Json:
-        return flow.prepared(step, self.tale)
+        return model.prepared(step, self.tale)
 
     def evidence(self, step: str) -> Json:
-        return flow.evidence(step, self.tale)
+        return model.evidence(step, self.tale)
 
     def left(self) -> float:
         """Seconds until the step must end. Raises EnvironmentProblem when there are none."""

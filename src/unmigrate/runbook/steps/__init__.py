@@ -1,7 +1,8 @@
 """The steps in their order; one file per concern. Which of them a run has is decided when it begins."""
 
 from unmigrate.config import Config
-from unmigrate.runbook.model import Spec, Step, Way
+from unmigrate.runbook.model import Spec, Way
+from unmigrate.runbook.step import Step
 
 
 def steps_of(spec: Spec) -> list[Step]:

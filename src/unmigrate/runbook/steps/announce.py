@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from unmigrate.config.flags import Flag, gating
 from unmigrate.runbook.adapters import http, webhook
-from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene
+from unmigrate.runbook.step import Step
 
 
 def _text(scene: Scene, what: str) -> str:

@@ -7,8 +7,9 @@ from unmigrate.config.app import Deployed
 from unmigrate.errors import EnvironmentProblem, RefusedError
 from unmigrate.prisma.ledger import read_ledger, states
 from unmigrate.runbook.adapters import git, http
-from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
+from unmigrate.runbook.step import Step
 
 
 def _cluster(scene: Scene) -> Any:
@@ -94,7 +95,8 @@ def _shown(scene: Scene) -> list[str]:
     return lines
 
 
-def _folder(scene: Scene) -> Path:
+def migrations_dir(scene: Scene) -> Path:
+    """The project's folder of migrations, as it is here now."""
     from unmigrate.prisma.project import find_project
 
     f = scene.spec.flags
@@ -106,7 +108,7 @@ def _folder(scene: Scene) -> Path:
 
 def shipped(scene: Scene) -> tuple[frozenset[str], str]:
     """Migrations that the deployed app ships, and how that is known. The deployed app itself is asked before anything is concluded."""
-    a, folder = scene.config.app, _folder(scene)
+    a, folder = scene.config.app, migrations_dir(scene)
     if a.deployed and a.deployed.migrations:
         out = scene.shell(a.deployed.migrations)
         return frozenset(Path(line.strip()).name for line in out.splitlines() if line.strip()), f"`{a.deployed.migrations}`"

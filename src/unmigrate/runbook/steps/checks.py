@@ -16,8 +16,9 @@ from unmigrate.config import Config
 from unmigrate.errors import FailedError, UnmigrateError
 from unmigrate.prisma.ledger import read_ledger, states
 from unmigrate.runbook.adapters import command, http
-from unmigrate.runbook.model import Json, Step, UnmetError
+from unmigrate.runbook.model import Json, UnmetError
 from unmigrate.runbook.scene import Scene
+from unmigrate.runbook.step import Step
 from unmigrate.words import amount
 
 _NOT = "not compared"

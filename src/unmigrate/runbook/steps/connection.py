@@ -8,8 +8,9 @@ from unmigrate.config import Config
 from unmigrate.errors import EnvironmentProblem, RefusedError
 from unmigrate.prisma.url import parse_url
 from unmigrate.runbook.adapters import database, env_file
-from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
+from unmigrate.runbook.step import Step
 from unmigrate.runbook.steps import maintenance
 from unmigrate.words import amount
 

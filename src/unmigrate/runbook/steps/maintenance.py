@@ -8,8 +8,9 @@ import psycopg
 
 from unmigrate.errors import FailedError, UnmigrateError
 from unmigrate.runbook.adapters import database, http
-from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
+from unmigrate.runbook.step import Step
 from unmigrate.runbook.steps import app
 from unmigrate.words import amount
 

@@ -8,8 +8,9 @@ import psycopg
 from unmigrate.errors import EnvironmentProblem, RefusedError, UnmigrateError
 from unmigrate.runbook import foresight
 from unmigrate.runbook.adapters import contents, database, git, http, snapshots, webhook
-from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
+from unmigrate.runbook.step import Step
 from unmigrate.runbook.steps import app, checks, connection
 
 Access = tuple[str, Callable[[], str]]
@@ -103,7 +104,7 @@ def _refuse_tag(scene: Scene) -> None:
             remedy = "give --tag; unmigrate versions lists tags and what they ship"
             raise RefusedError("no tag is known that belongs to the schema before", code="no-tag", remedy=remedy)
         return
-    again = [n for n in scene.spec.migrations if n in git.shipped_by(scene.root, app._folder(scene), tag)]
+    again = [n for n in scene.spec.migrations if n in git.shipped_by(scene.root, app.migrations_dir(scene), tag)]
     if again:
         raise RefusedError(f"{tag} ships {', '.join(again)}: it would be applied again", code="re-apply", remedy="choose an older tag")
 

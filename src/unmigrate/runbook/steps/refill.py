@@ -11,8 +11,9 @@ from unmigrate.catalog.read import read_catalog
 from unmigrate.errors import FailedError, UnmigrateError
 from unmigrate.prisma.url import connect, parse_url
 from unmigrate.runbook.adapters import snapshots
-from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
+from unmigrate.runbook.step import Step
 from unmigrate.snapshot import lost, verify
 from unmigrate.snapshot.refill import Asked, Report, refill
 from unmigrate.words import amount

@@ -1,8 +1,9 @@
 """The report: written when the run ends, and again by `unmigrate run report`."""
 
 from unmigrate.runbook import report
-from unmigrate.runbook.model import Json, Record, Step
+from unmigrate.runbook.model import Json, Record
 from unmigrate.runbook.scene import Scene
+from unmigrate.runbook.step import Step
 
 
 def _apply(scene: Scene, prepared: Json) -> Json:

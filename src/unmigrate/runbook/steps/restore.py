@@ -8,8 +8,9 @@ from unmigrate.errors import FailedError, RefusedError
 from unmigrate.prisma.ledger import read_ledger, states
 from unmigrate.prisma.url import parse_url
 from unmigrate.runbook.adapters import contents, snapshots
-from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
+from unmigrate.runbook.step import Step
 from unmigrate.snapshot import verify
 
 

@@ -9,8 +9,9 @@ from unmigrate.errors import RefusedError
 from unmigrate.execute.rollback import execute, history
 from unmigrate.execute.ways import redo_plan
 from unmigrate.plan.model import Plan, from_json
-from unmigrate.runbook.model import Json, Step
+from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
+from unmigrate.runbook.step import Step
 
 
 def plans(scene: Scene) -> list[Plan]:
