@@ -6,12 +6,10 @@ The dump is of one exported snapshot, so its time and LSN are known to the state
 import os
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import psycopg
@@ -19,9 +17,10 @@ import psycopg
 from unmigrate.catalog.sqltext import ident, literal
 from unmigrate.config.snapshot import PgDump as Config
 from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError
-from unmigrate.prisma.url import DatabaseUrl, connect, parse_url
-from unmigrate.snapshot import apart, databases, dumps, programs, some, urls
+from unmigrate.prisma.url import connect, parse_url
+from unmigrate.snapshot import databases, dumps, programs, selection, urls
 from unmigrate.snapshot.choice import counters
+from unmigrate.snapshot.pg_restore import PgRestore
 from unmigrate.snapshot.provider import At, Restored, Say, Snapshot
 
 _STATE = """
@@ -29,25 +28,6 @@ select clock_timestamp(), case when pg_is_in_recovery() then pg_last_wal_replay_
   pg_export_snapshot(), current_setting('server_version_num')::int, pg_get_userbyid(datdba)::text, pg_encoding_to_char(encoding),
   datcollate::text, datctype::text, {provider}, {locale}
 from pg_database where datname = current_database()"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Filling:
-    """What a new database is filled with. tables: see `At`."""
-
-    program: Path
-    folder: Path
-    manifest: dict[str, Any]
-    tables: tuple[str, ...] | None
-    say: Say
-
-    def check(self, read: some.Some | None = None) -> None:
-        """read: what of it is read; None: all. Raises RefusedError."""
-        self.say(f"checking {self.folder}")
-        wanted = [name for name in self.manifest["files"] if read is None or read.reads(name)]
-        if damaged := dumps.damaged(self.folder, self.manifest, wanted):
-            message = f"{self.folder} is damaged: {', '.join(damaged[:3])} is not as it was written"
-            raise RefusedError(message, code="damaged", remedy="choose another snapshot")
 
 
 class PgDump:
@@ -141,13 +121,16 @@ class PgDump:
     def restore(self, at: At, to: str, say: Say) -> Restored:
         folder, manifest = dumps.find(self.directory, self._url.database, at.snapshot or "")
         began, new = time.monotonic(), urls.beside(self._text, to)
-        program = programs.find("pg_restore", self._config.bin_dir, manifest["version"] // 10000)
+        restoring = self._restoring(folder, manifest)
         mark: dict[str, Any] = {"kind": "restored", "at": at.snapshot, "provider": self.name}
         mark |= {} if at.tables is None else {"tables": sorted(at.tables)}
         with databases.admin(self._text, own=True) as connection:
             fresh = databases.prepare(connection, to, mark, same=("kind", "at", "provider", "tables"))
             if fresh:
-                self._fill(connection, _Filling(program, folder, manifest, at.tables, say), to)
+                say(f"checking {folder}")
+                restoring.check(None if at.tables is None else selection.DEFINITIONS)
+                say(f"pg_restore into {new.display}")
+                self._fill(connection, restoring, to, at.tables)
                 databases.finish(connection, to, mark, extra=databases.furnish_sql(to, manifest["settings"], manifest["grants"]))
         text, seconds = urls.moved(self._text, database=to), round(time.monotonic() - began, 2)
         if fresh and at.tables is None:
@@ -155,18 +138,20 @@ class PgDump:
                 dumps.write(folder, {**manifest, "restored_in": seconds})
         return Restored(to, text, new.display, fresh, seconds)
 
-    def _fill(self, connection: psycopg.Connection[Any], filling: "_Filling", to: str) -> None:
+    def _restoring(self, folder: Path, manifest: dict[str, Any]) -> PgRestore:
+        program = programs.find("pg_restore", self._config.bin_dir, manifest["version"] // 10000)
+        return PgRestore(program, folder, manifest, self._config.jobs, self._environ, urls.secrets_of(self._text))
+
+    def _fill(self, connection: psycopg.Connection[Any], restoring: PgRestore, to: str, tables: tuple[str, ...] | None) -> None:
+        """Make the database under its unfinished name, and restore into it; gone again when that fails."""
         unfinished = databases.unfinished_name(to)
-        if filling.tables is None:
-            filling.check()
-        connection.execute(_create_sql(unfinished, filling.manifest, connection.info.server_version))
+        connection.execute(_create_sql(unfinished, restoring.manifest, connection.info.server_version))
         try:
             target = urls.beside(self._text, unfinished)
-            filling.say(f"pg_restore into {urls.beside(self._text, to).display}")
-            if filling.tables is not None:
-                self._run_some(filling, target, filling.tables)
+            if tables is not None:
+                restoring.rows_of(target, tables)
             else:
-                self._run_whole(filling, target)
+                restoring.whole(target)
                 with psycopg.connect(target.conninfo, autocommit=True) as made:
                     made.execute("ANALYZE")  # the planner knows nothing of what was just loaded
         except psycopg.OperationalError as error:
@@ -175,45 +160,6 @@ class PgDump:
         except BaseException:
             databases.drop(connection, unfinished)
             raise
-
-    def _run_whole(self, filling: "_Filling", target: DatabaseUrl, *sections: str) -> None:
-        """All of it, or of these sections."""
-        for listing in self._listings(filling.program, filling.folder, *sections):
-            self._run(filling, target, *sections, listing=listing)
-
-    def _listings(self, program: Path, folder: Path, *sections: str) -> tuple[str, ...]:
-        told = [str(program), "--format=directory", "--list", *sections, str(folder / dumps.DATA)]
-        return apart.listings(programs.run(told, self._environ, what="pg_restore failed"))
-
-    def _run(self, filling: "_Filling", target: DatabaseUrl, *options: str, listing: str = "") -> None:
-        """What the options say; of that, where there is a listing, what it has."""
-        conninfo, environ = programs.access(target, self._environ)
-        with NamedTemporaryFile("w", prefix="unmigrate-") as file:
-            file.write(listing)
-            file.flush()
-            chosen = (*options, f"--use-list={file.name}") if listing else options
-            command = self._restore(filling.program, conninfo, filling.folder / dumps.DATA, *chosen)
-            programs.run(command, environ, what="pg_restore failed", hush=urls.secrets_of(self._text))
-
-    def _run_some(self, filling: "_Filling", target: DatabaseUrl, tables: Collection[str]) -> None:
-        """Definitions, and the rows of these tables; all of it where the dump does not tell which rows are theirs."""
-        filling.check(some.Some((), frozenset()))
-        self._run(filling, target, "--section=pre-data")
-        with psycopg.connect(target.conninfo, autocommit=True) as made:
-            names = some.wanted(made, tables)
-        told = [str(filling.program), "--format=directory", str(filling.folder / dumps.DATA)]
-        listed = programs.run([*told, "--list"], self._environ, what="pg_restore failed")
-        script = programs.run([*told, "--schema-only", "--verbose", "--file=-"], self._environ, what="pg_restore failed")
-        chosen = some.entries(listed, script, names)
-        filling.check(chosen)
-        if chosen is None:
-            self._run_whole(filling, target, "--section=data", "--section=post-data")
-        else:
-            self._run(filling, target, listing=chosen.listed())
-
-    def _restore(self, program: Path | str, conninfo: str, folder: Path, *options: str) -> list[str]:
-        always = ["--format=directory", f"--jobs={self._config.jobs}", "--exit-on-error", "--no-password"]
-        return [str(program), *always, *options, f"--dbname={conninfo}", str(folder)]
 
     def discard(self, to: str) -> None:
         databases.discard(self._text, to)
@@ -238,23 +184,11 @@ class PgDump:
         return (
             f"sha256 of every file in {folder}" if at.tables is None else f"sha256 of the files in {folder} that are read",
             _create_sql(unfinished, manifest, manifest["version"]),
-            *self._shown_fill(conninfo, folder, manifest, at.tables),
+            *self._restoring(folder, manifest).shown(conninfo, at.tables),
+            *(("ANALYZE",) if at.tables is None else ()),
             f"ALTER DATABASE {ident(unfinished)} RENAME TO {ident(to)}",
             *databases.furnish_sql(to, manifest["settings"], manifest["grants"]),
         )
-
-    def _shown_fill(self, conninfo: str, folder: Path, manifest: dict[str, Any], tables: tuple[str, ...] | None) -> tuple[str, ...]:
-        def command(*options: str) -> str:
-            return programs.shown(self._restore("pg_restore", conninfo, folder / dumps.DATA, *options))
-
-        if tables is not None:
-            listed = f"  # LIST: rows and unique keys of {', '.join(tables)} and the ledger"
-            return (command("--section=pre-data"), command("--use-list=LIST") + listed)
-        program = programs.find("pg_restore", self._config.bin_dir, manifest["version"] // 10000)
-        if len(self._listings(program, folder)) == 1:
-            return (command(), "ANALYZE")
-        first, second = command("--use-list=FIRST"), command("--use-list=SECOND")
-        return (f"{first}  # FIRST: {apart.FIRST}", f"{second}  # SECOND: {apart.SECOND}", "ANALYZE")
 
 
 def _state(connection: psycopg.Connection[Any]) -> tuple[dict[str, Any], str]:

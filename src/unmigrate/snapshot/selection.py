@@ -4,13 +4,14 @@ Triggers, rules, foreign keys and indexes that are not unique cost the most and 
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from unmigrate.catalog.sqltext import bare
+from unmigrate.snapshot import toc
 
 _WANTED = """
 with recursive wanted as (
@@ -19,7 +20,6 @@ with recursive wanted as (
   union select i.inhrelid from pg_inherits i join wanted w on w.oid = i.inhparent)
 select n.nspname::text, c.relname::text from wanted join pg_class c using (oid) join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'r'"""
-_LISTED = re.compile(r"^(\d+); (\d+) (\d+) (.*)$", re.MULTILINE)
 _ENTRY = re.compile(
     r"^-- TOC entry (\d+) .*\n(?:-- Dependencies: .*\n)?-- Name: (.*); Type: ([A-Z ]+); Schema: (.*); Owner: .*\n--\n\n(.*)", re.MULTILINE
 )
@@ -29,15 +29,11 @@ Name = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Some:
-    """Numbers of entries: all that are restored, after the definitions; rows: those of them that have a file of their own."""
+class Selection:
+    """Numbers of the entries that are restored after the definitions; rows: those of them that have a file of their own."""
 
     entries: tuple[int, ...]
     rows: frozenset[int]
-
-    def listed(self) -> str:
-        """As --use-list wants them."""
-        return "".join(f"{entry};\n" for entry in self.entries)
 
     def reads(self, file: str) -> bool:
         """Whether this file of the dump is read."""
@@ -45,39 +41,43 @@ class Some:
         return stem == "toc" or (stem.isdigit() and int(stem) in self.rows)
 
 
-def wanted(made: psycopg.Connection[Any], tables: Collection[str]) -> tuple[Name, ...]:
-    """These tables, the ledger, and those of their partitions and heirs that have rows, in a database that has the definitions."""
+DEFINITIONS = Selection((), frozenset())
+
+
+def tables_with_rows(made: psycopg.Connection[Any], tables: Collection[str]) -> tuple[Name, ...]:
+    """(schema, name) of these tables, the ledger, and their partitions and heirs, as far as they have rows of their own.
+
+    made: a database that has the definitions.
+    """
     return tuple(made.execute(_WANTED, [list(tables)]).fetchall())
 
 
-def entries(listed: str, script: str, names: Collection[Name]) -> Some | None:
-    """Of a dump's list, and its definitions as a script with numbers (--verbose). None where rows of a table are not found."""
-    numbers = {int(m[1]): (int(m[3]), m[4]) for m in _LISTED.finditer(listed)}
+def select(listed: str, script: str, names: Collection[Name]) -> Selection | None:
+    """The rows of these tables, all sequences, and unique keys; None where rows of a table are not found.
+
+    listed: what `pg_restore --list` says; script: the definitions with numbers, as `--schema-only --verbose` writes them.
+    """
+    listing = {entry.number: entry for entry in toc.entries(listed)}
     oids: dict[Name, int] = {}
     keys: list[int] = []
     unique: set[Name] = set()
     attached: list[tuple[int, Name]] = []
     for match in _ENTRY.finditer(script):
         number, name, kind, schema = int(match[1]), match[2], match[3], match[4]
-        if kind == "TABLE" and number in numbers:
-            oids[schema, name] = numbers[number][0]
+        if kind == "TABLE" and number in listing:
+            oids[schema, name] = listing[number].oid
         elif kind == "INDEX ATTACH":
             attached.append((number, (schema, name)))
         elif label := _unique(kind, name, script[match.start(5) :]):
             keys.append(number)
             unique.add((schema, label))
-    rows = _rows(numbers)
+    rows = {entry.oid: entry.number for entry in listing.values() if entry.text.startswith("TABLE DATA ")}
     found = [rows.get(oids.get(name, 0)) for name in names]
     if None in found:
         return None
-    sequences = [number for number, (_, text) in numbers.items() if text.startswith("SEQUENCE SET ")]
+    sequences = [number for number, entry in listing.items() if entry.text.startswith("SEQUENCE SET ")]
     data = [number for number in found if number is not None]
-    return Some((*data, *sequences, *keys, *(number for number, name in attached if name in unique)), frozenset(data))
-
-
-def _rows(numbers: Mapping[int, tuple[int, str]]) -> dict[int, int]:
-    """Entries with rows, by the table's oid."""
-    return {oid: number for number, (oid, text) in numbers.items() if text.startswith("TABLE DATA ")}
+    return Selection((*data, *sequences, *keys, *(number for number, name in attached if name in unique)), frozenset(data))
 
 
 def _unique(kind: str, name: str, sql: str) -> str:
