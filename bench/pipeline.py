@@ -16,8 +16,8 @@ from pathlib import Path
 import psycopg
 
 from bench.round_trip import arguments, judge, state, target
-from tests.oracle.conftest import ROOT, Project, _url
-from tests.support import write_project
+from tests.oracle.conftest import ROOT, Project
+from tests.support import prisma_url, write_project
 from unmigrate.execute import pipeline
 from unmigrate.execute.rollback import execute
 from unmigrate.execute.ways import rollback_plans
@@ -75,7 +75,7 @@ def one_migration(work: Workspace, applied: Sequence[Migration], migration: Migr
             with connect() as connection:
                 ready = guards(connection, found, work.schema)
             pipeline.arm(connect, ready)
-            project = Project(Path(folder), "6", _url(work.pool.conninfo(name)), work.pool, name)
+            project = Project(Path(folder), "6", prisma_url(work.pool.conninfo(name)), work.pool, name)
             write_project(project.root, [(m.name, m.sql) for m in (*applied, migration)], SCHEMA)
             (project.root / "package.json").write_text("{}")
             (project.root / "node_modules").symlink_to(ROOT / "6" / "node_modules")

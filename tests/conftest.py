@@ -9,10 +9,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.disk import small_disk
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch import binaries
 from unmigrate.scratch.pool import Pool
 from unmigrate.scratch.server import Server, open_server
+
+__all__ = ["small_disk"]
 
 
 @pytest.fixture(scope="session")

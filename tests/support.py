@@ -5,8 +5,10 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.workspace import LEDGER
@@ -46,3 +48,9 @@ def record(connection: psycopg.Connection[Any], name: str, sql: str, *, finished
         "values (%s, %s, case when %s then now() end, %s, %s)",
         [str(uuid.uuid4()), hashlib.sha256(sql.encode()).hexdigest(), finished, name, int(finished)],
     )
+
+
+def prisma_url(conninfo: str) -> str:
+    """The URL, as Prisma takes it, of a database that is reached by a socket."""
+    parts = conninfo_to_dict(conninfo)
+    return f"postgresql://{parts['user']}@localhost:{parts.get('port', 5432)}/{parts['dbname']}?host={quote(str(parts['host']), safe='')}"

@@ -7,10 +7,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from click.testing import CliRunner
 
-from tests.support import SCHEMA, deploy, record, write_project
-from unmigrate.cli.main import main
+from tests.command import check, run
+from tests.support import SCHEMA, deploy, prisma_url, record, write_project
 from unmigrate.scratch.pool import Pool
 from unmigrate.scratch.server import Server
 
@@ -29,29 +28,11 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(pool: Pool) -> Iterator[str]:
-    from tests.oracle.conftest import _url
-
     name = pool.create()
     with pool.connect(name) as connection:
         deploy(connection, SCRIPTS)
-    yield _url(pool.conninfo(name))
+    yield prisma_url(pool.conninfo(name))
     pool.drop(name)
-
-
-def run(*words: object) -> tuple[int, str]:
-    """(exit status, everything printed)."""
-    texts = [str(w) for w in words]
-    with CliRunner().isolation() as (out, err, _):
-        status = main(texts)
-        printed = out.getvalue().decode() + err.getvalue().decode()
-    return status, printed
-
-
-def check(status: int, code: str, *words: object) -> str:
-    got, printed = run(*words)
-    assert (got, f"[{code}]" in printed) == (status, True), printed
-    assert "Traceback" not in printed
-    return printed
 
 
 def connect(url: str) -> psycopg.Connection[Any]:
@@ -191,10 +172,9 @@ def test_a_plan_file_is_carried_out(project: Path, url: str, tmp_path: Path) -> 
 
 def test_the_scratch_server_must_not_be_the_target(project: Path, url: str, server: Server) -> None:
     """Refused before anything is made there, even by a role that could."""
-    from tests.oracle.conftest import _url
     from unmigrate.prisma.url import parse_url
 
-    own = _url(psycopg.conninfo.make_conninfo(server.conninfo, dbname=parse_url(url).database))
+    own = prisma_url(psycopg.conninfo.make_conninfo(server.conninfo, dbname=parse_url(url).database))
     with server.connect() as connection:
         made = "select array_agg(datname order by oid) from pg_database"
         before = connection.execute(made).fetchone()

@@ -7,9 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cli.test_bad_input import run
-from tests.oracle.conftest import _url
-from tests.support import deploy, write_project
+from tests.command import run
+from tests.support import deploy, prisma_url, write_project
 from unmigrate.prisma.url import parse_url
 from unmigrate.scratch.pool import Pool
 
@@ -26,7 +25,7 @@ def url(pool: Pool) -> Iterator[str]:
     with pool.connect(name) as connection:
         deploy(connection, [INIT])
         connection.execute("INSERT INTO t VALUES (1, 'x')")
-    yield _url(pool.conninfo(name))
+    yield prisma_url(pool.conninfo(name))
     pool.drop(name)
 
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_bad_input import run
-from tests.oracle.conftest import _url
-from tests.support import deploy, write_project
+from tests.command import run
+from tests.support import deploy, prisma_url, write_project
 from unmigrate.scratch.pool import Pool
 
 OPERATOR = "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)"
@@ -20,7 +19,7 @@ def test_it_is_honoured_or_refused_with_its_reason(control: str, expected: int, 
     name = pool.create()
     with pool.connect(name) as connection:
         deploy(connection, SCRIPTS)
-        status, printed = run("rollback", "--yes", "--accept-loss", "--project", project, "--url", _url(pool.conninfo(name)))
+        status, printed = run("rollback", "--yes", "--accept-loss", "--project", project, "--url", prisma_url(pool.conninfo(name)))
         assert status == expected, printed
         there = connection.execute("select to_regclass('extra') is not null, count(*) from pg_operator where oprname = '==='").fetchone()
     pool.drop(name)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.guard.conftest import Live, live  # noqa: F401
-from tests.oracle.conftest import _url
-from tests.support import write_project
+from tests.support import prisma_url, write_project
 
 INIT = "CREATE TABLE t (id int PRIMARY KEY, a numeric NOT NULL, note text); CREATE TABLE old (id int PRIMARY KEY, body text)"
 ROWS = "INSERT INTO t SELECT g, g + 0.5, 'n' FROM generate_series(1, 9) g; INSERT INTO old VALUES (1, 'b')"
@@ -32,7 +31,7 @@ def at(it: Live, folder: Path) -> list[object]:
     project = folder / "app"
     if project.exists():
         shutil.rmtree(project)
-    return ["--project", write_project(project, scripts), "--url", _url(it.work.pool.conninfo(it.name))]
+    return ["--project", write_project(project, scripts), "--url", prisma_url(it.work.pool.conninfo(it.name))]
 
 
 def test_the_way_from_the_vault_is_shown(it: Live, tmp_path: Path) -> None:

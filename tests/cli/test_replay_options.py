@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_bad_input import check, run
-from tests.oracle.conftest import _url
-from tests.support import deploy, record, write_project
+from tests.command import check, run
+from tests.support import deploy, prisma_url, record, write_project
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import Pool
 from unmigrate.scratch.server import Server
@@ -32,7 +31,7 @@ def privileged(pool: Pool) -> Iterator[str]:
         record(connection, *ASKING[0])
         connection.execute(ASKING[1][1])
         record(connection, *ASKING[1])
-    yield _url(pool.conninfo(name))
+    yield prisma_url(pool.conninfo(name))
     pool.drop(name)
 
 
@@ -43,7 +42,7 @@ def expecting(pool: Pool) -> Iterator[str]:
     with pool.connect(name) as connection:
         connection.execute(SETUP)
         deploy(connection, EXPECTING)
-    yield _url(pool.conninfo(name))
+    yield prisma_url(pool.conninfo(name))
     pool.drop(name)
     pool.drop_new_roles()
 

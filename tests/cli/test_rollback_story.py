@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_bad_input import check, run
-from tests.oracle.conftest import _url
-from tests.support import deploy, write_project
+from tests.command import check, run
+from tests.support import deploy, prisma_url, write_project
 from unmigrate.scratch.pool import Pool
 
 COLUMNS = ", ".join(f"ADD COLUMN c{n} int" for n in range(12))
@@ -29,7 +28,7 @@ def url(pool: Pool) -> Iterator[str]:
     with pool.connect(name) as connection:
         deploy(connection, SCRIPTS)
         connection.execute("INSERT INTO u VALUES (1), (2); INSERT INTO big VALUES (1" + ", 1" * 12 + ")")
-    yield _url(pool.conninfo(name))
+    yield prisma_url(pool.conninfo(name))
     pool.drop(name)
 
 
@@ -63,7 +62,7 @@ def test_nothing_lost_is_said(pool: Pool, tmp_path: Path) -> None:
     project, name = write_project(tmp_path / "app", scripts), pool.create()
     with pool.connect(name) as connection:
         deploy(connection, scripts)
-    _, printed = run("rollback", "--yes", "--project", project, "--url", _url(pool.conninfo(name)))
+    _, printed = run("rollback", "--yes", "--project", project, "--url", prisma_url(pool.conninfo(name)))
     pool.drop(name)
     assert "Nothing is lost (1 added table or column is still empty)." in printed
     assert "Rolled back 2_more" in printed

@@ -7,10 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.execute.conftest import Live
-from tests.oracle.conftest import _url
-from tests.support import deploy, write_project
+from tests.support import deploy, prisma_url, write_project
 from unmigrate.park.publications import remarks
 from unmigrate.plan.model import Plan
 from unmigrate.scratch.pool import Pool
@@ -32,7 +31,7 @@ def published(pool: Pool) -> Iterator[str]:
     with pool.connect(name) as connection:
         deploy(connection, SCRIPTS)
     publish(Live(pool, name))
-    yield _url(pool.conninfo(name))
+    yield prisma_url(pool.conninfo(name))
     pool.drop(name)
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.guard.conftest import Live
-from tests.oracle.conftest import _url
-from tests.support import write_project
+from tests.support import prisma_url, write_project
 from unmigrate.config.load import load
 from unmigrate.config.park import Park
 from unmigrate.errors import UsageError
@@ -79,7 +78,7 @@ def test_the_size_of_what_is_kept(it: Live) -> None:
 
 def test_status_and_purge_by_the_file(it: Live, tmp_path: Path) -> None:
     scripts = [(m.name, m.sql) for m in it.history]
-    project, url = write_project(tmp_path / "app", scripts), _url(it.work.pool.conninfo(it.name))
+    project, url = write_project(tmp_path / "app", scripts), prisma_url(it.work.pool.conninfo(it.name))
     (project / "unmigrate.toml").write_text('[park]\nretention = { "Session" = 1, log = 0 }\n')
     status, printed = run("status", "--json", "--project", project, "--url", url)
     assert status == 0, printed

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 import pytest
 
-from tests.support import write_project
+from tests.support import prisma_url, write_project
 from unmigrate.scratch.pool import Pool
 
 ROOT = Path(__file__).parents[2] / ".oracle"
@@ -77,7 +76,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, pool: Pool) -> Itera
     if shutil.which("node") is None or not (ROOT / version / "node_modules" / ".bin" / "prisma").exists():
         pytest.skip(f"the Prisma CLI {version} is not installed (tests/oracle/install.sh)")
     database = pool.create()
-    url = _url(pool.conninfo(database))
+    url = prisma_url(pool.conninfo(database))
     line = '  url = env("DATABASE_URL")\n' if version == "6" else ""
     schema = f'datasource db {{\n  provider = "postgresql"\n{line}}}\n'
     write_project(tmp_path, SCRIPTS, schema)
@@ -87,8 +86,3 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, pool: Pool) -> Itera
         (tmp_path / "prisma.config.ts").write_text(CONFIG)
     yield Project(tmp_path, version, url, pool, database)
     pool.drop(database)
-
-
-def _url(conninfo: str) -> str:
-    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
-    return f"postgresql://{parts['user']}@localhost:{parts.get('port', 5432)}/{parts['dbname']}?host={quote(str(parts['host']), safe='')}"

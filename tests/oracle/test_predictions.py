@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 import psycopg
 import pytest
 
-from tests.oracle.conftest import CONFIG, ROOT, Project, Said, _url
+from tests.oracle.conftest import CONFIG, ROOT, Project, Said
+from tests.support import prisma_url
 from unmigrate.prisma.ledger import MigrationState, predict_deploy, predict_resolve, predict_status, read_ledger, states
 from unmigrate.prisma.migrations import read_migrations
 from unmigrate.scratch.pool import Pool
@@ -41,7 +42,7 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     (root / "node_modules").symlink_to(ROOT / version / "node_modules")
     if version == "7":
         (root / "prisma.config.ts").write_text(CONFIG)
-    project = Project(root, version, _url(pool.conninfo(database)), pool, database)
+    project = Project(root, version, prisma_url(pool.conninfo(database)), pool, database)
     put(project, {"00_first": ()})
     said = project.prisma("migrate", "deploy")  # makes the ledger
     assert said.exit_code == 0, said.text

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cli.test_bad_input import check
+from tests.command import check
 from tests.support import deploy, write_project
 from unmigrate.errors import RefusedError
 from unmigrate.prisma.pooler import shares_servers

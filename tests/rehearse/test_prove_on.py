@@ -14,9 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.cli.test_bad_input import run
-from tests.oracle.conftest import _url
-from tests.support import deploy, write_project
+from tests.command import run
+from tests.support import deploy, prisma_url, write_project
 from unmigrate.config.sample import Sample
 from unmigrate.errors import EnvironmentProblem
 from unmigrate.prisma.url import parse_url
@@ -64,7 +63,7 @@ def database(pool: Pool) -> Iterator[str]:
 
 @pytest.fixture
 def url(pool: Pool, database: str) -> str:
-    return _url(pool.conninfo(database))
+    return prisma_url(pool.conninfo(database))
 
 
 def taken(url: str, rules: Sample, *concerned: str) -> Sampled:
@@ -103,7 +102,7 @@ def test_tables_that_nobody_analyzed_are_weighed(pool: Pool) -> None:
             "CREATE TABLE part (id int) PARTITION BY RANGE (id); CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (9000)"
         )
         connection.execute("INSERT INTO part SELECT g FROM generate_series(1, 8000) g")
-    found = taken(_url(pool.conninfo(name)), Sample(rows=300), 'public."Log"').tables
+    found = taken(prisma_url(pool.conninfo(name)), Sample(rows=300), 'public."Log"').tables
     pool.drop(name)
     assert (
         15000 < found['public."Log"'].tuples < 25000 and found['public."Log"'].size > 2_000_000 and found['public."Log"'].indexes > 100_000
@@ -146,7 +145,7 @@ def test_odd_types_and_references_in_a_circle(tmp_path: Path, pool: Pool) -> Non
         with pool.connect(name) as connection:
             deploy(connection, [ODD])
             connection.execute(ODD_ROWS)
-        url = _url(pool.conninfo(name))
+        url = prisma_url(pool.conninfo(name))
         found = taken(url, Sample(rows=100), "public.odd")
         text = json.dumps([t.rows for t in found.tables.values()]).lower()
         assert not [word for word in (*SECRETS, "10.1.", "10.3.", "08:00", "736d697468") if word in text]
@@ -166,7 +165,7 @@ def test_a_database_without_a_ledger(tmp_path: Path, pool: Pool) -> None:
     try:
         with pool.connect(name) as connection:
             connection.execute("CREATE TABLE something ()")
-        code, out = asked(tmp_path, _url(pool.conninfo(name)), FINE)
+        code, out = asked(tmp_path, prisma_url(pool.conninfo(name)), FINE)
         assert code == 3 and "no ledger" in out and "P3005" in out
     finally:
         pool.drop(name)

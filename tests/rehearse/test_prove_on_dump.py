@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.rehearse.test_prove_on import DROPS, FINE, INIT, ROWS, SECRETS, STOPS
 from tests.support import deploy, write_project
 from unmigrate.scratch import binaries

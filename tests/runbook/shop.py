@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 
 from tests.runbook import process
-from tests.support import deploy, record, write_project
+from tests.support import deploy, prisma_url, record, write_project
 from unmigrate.scratch.pool import Pool
 
 
@@ -206,10 +206,9 @@ def shop(
     note = "  note String?\n}\n" if destroys else "}\n"
     init, bad = INIT.replace(");", ', "note" TEXT);' if destroys else ");"), BAD + ('ALTER TABLE "Order" DROP COLUMN "note";\n' * destroys)
     models = {**MODELS, "v1": MODELS["v1"].replace("}\n", note)}
-    from tests.oracle.conftest import _url
-
+    
     database = pool.create()
-    url = _url(pool.conninfo(database))
+    url = prisma_url(pool.conninfo(database))
     root = write_project(folder / "shop", [("20240101000000_init", init)], SCHEMA + models["v1"])
     with hook() as listening:
         made = Shop(root, url, free_port(), listening, folder / "state", pool.admin.info.dsn, database)

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.disk import resize, server_on
 from tests.runbook.shop import BAD_NAME, Shop, shop, some
-from tests.snapshot.test_failures import server_on, small_disk
+from tests.snapshot.kit import SECRET
 from unmigrate.scratch.pool import Pool
-
-__all__ = ["small_disk"]
 
 TOML = """
 [announce]
@@ -202,7 +201,7 @@ def test_a_disk_that_is_full_stops_it_and_resume_goes_on(made: Shop) -> None:
 
 
 def test_while_the_disk_with_the_state_is_full_every_command_ends_and_says_so(made: Shop, small_disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    resize(small_disk, 4)
     made.state = small_disk
     fill = f'on = "cat /dev/zero > {small_disk}/ballast; echo on'
     (made.root / "unmigrate.toml").write_text(TOML.replace('on = "echo on', fill))
@@ -223,8 +222,8 @@ def test_while_the_disk_with_the_state_is_full_every_command_ends_and_says_so(ma
 
 @pytest.mark.parametrize("when", ["before it", "meanwhile"])
 def test_while_the_server_with_the_state_is_full_every_command_ends_and_says_so(made: Shop, small_disk: Path, when: str) -> None:
-    subprocess.run(["mount", "-o", "remount,size=120m", small_disk], check=True)
-    with server_on(small_disk) as url:
+    resize(small_disk, 120)
+    with server_on(small_disk, password=SECRET) as url:
         fill = f"dd if=/dev/zero of={small_disk}/ballast bs=8k 2>/dev/null"
         toml = TOML + '[run]\nstate_env = "RUNS"\n'
         (made.root / "unmigrate.toml").write_text(toml.replace('on = "echo on', f'on = "{fill}; echo on') if when == "meanwhile" else toml)

@@ -9,6 +9,7 @@ import pytest
 from moto.rds import models
 from moto.server import ThreadedMotoServer
 
+from tests.snapshot.kit import SECRET
 from unmigrate.config.snapshot import Rds as Config
 from unmigrate.snapshot.aws import Api
 from unmigrate.snapshot.rds import Rds
@@ -29,7 +30,7 @@ def moto() -> Iterator[str]:
 @pytest.fixture
 def amazon(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The endpoint, empty but for shop-db and shop-aurora; credentials are made up."""
-    for key, value in {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up-secret", "AWS_DEFAULT_REGION": REGION}.items():
+    for key, value in {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": REGION}.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).close()

@@ -7,10 +7,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.snapshot.amazon import amazon, moto
 from tests.snapshot.archived import backrest
 from tests.snapshot.kit import BAD, INIT, SECRET, Kit
+from tests.snapshot.story import Story, tell
 from tests.support import write_project
 from unmigrate.config.snapshot import PgDump as PgDumpConfig
 from unmigrate.scratch.pool import Pool
@@ -96,3 +97,18 @@ def do(kit: Kit, project: Path) -> Do:
         return status, printed
 
     return doing
+
+
+@pytest.fixture
+def stories(pool: Pool) -> Iterator[Callable[..., Story]]:
+    """Tell a story, see `tell`. Its databases go with the test."""
+    made: list[Story] = []
+
+    def make(init: str, rows: str, bad: str, between: str = "", after: str = "") -> Story:
+        made.append(tell(pool, init, rows, bad, between, after))
+        return made[-1]
+
+    yield make
+    for each in made:
+        pool.drop(each.live)
+        pool.drop(each.old)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.support import deploy, record
+from unmigrate.errors import UnmigrateError
 from unmigrate.prisma.url import parse_url
 from unmigrate.snapshot.provider import Provider, Restored
 
@@ -59,3 +61,13 @@ class Kit:
 
 def quiet(_: str) -> None:
     pass
+
+
+def fails(code: str, kind: type[UnmigrateError], do: Callable[[], object]) -> UnmigrateError:
+    """The error that it raises: with a remedy, and without a secret."""
+    with pytest.raises(kind) as problem:
+        do()
+    assert problem.value.code == code, problem.value
+    assert problem.value.remedy
+    assert SECRET not in f"{problem.value} {problem.value.remedy}"
+    return problem.value

@@ -14,10 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.snapshot.conftest import url_of
 from tests.snapshot.kit import BAD, INIT, SECRET, Kit
-from tests.snapshot.test_refill import settle
+from tests.snapshot.story import Live, settle
 from tests.support import deploy, record, write_project
 from unmigrate.catalog.read import read_catalog
 from unmigrate.config.snapshot import PgDump as PgDumpConfig
@@ -39,20 +39,11 @@ MEANWHILE = """UPDATE "User" SET note = 'new side' WHERE id IN (5, 6); DELETE FR
 
 
 @dataclass(frozen=True)
-class Three:
-    pool: Pool
-    live: str
+class Three(Live):
+    """live: the database that was restored, and is used since; old: the one before, written to since the snapshot; base: the snapshot."""
+
     old: str
     base: str
-
-    def connect(self) -> psycopg.Connection[Any]:
-        connection = self.pool.connect(self.live)
-        connection.execute("SET search_path = public")
-        return connection
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with self.connect() as connection:
-            return connection.execute(sql).fetchall()
 
     def carry(
         self, *, texts: dict[str, str | None] | None = None, include: tuple[str, ...] = (), deletes: bool = False, **asked: Any
@@ -208,7 +199,7 @@ def test_killed_anywhere_it_goes_on(three: Three, pool: Pool) -> None:
         victim = replace(three, live=pool.clone(template))
         names = [pool.conninfo(n) for n in (victim.live, three.old, three.base)]
         assert subprocess.run([sys.executable, "-c", CHILD, *names, str(number)], check=False).returncode == -signal.SIGKILL
-        settle(victim)  # type: ignore[arg-type]
+        settle(victim)
         victim.carry(deletes=True)
         assert victim.contents() == wanted, f"killed at {points[number]}"
         pool.drop(victim.live)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.snapshot.kit import SECRET, Kit
 from unmigrate.prisma.url import parse_url
 from unmigrate.snapshot import choice

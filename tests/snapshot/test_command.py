@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.snapshot.commands import commands
-from tests.snapshot.kit import SECRET, quiet
-from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError, UnmigrateError, UsageError
+from tests.snapshot.kit import SECRET, fails, quiet
+from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError, UsageError
 from unmigrate.snapshot.command import Command
 from unmigrate.snapshot.provider import At
 
@@ -19,15 +19,6 @@ ONE = '[{"id": "a", "created_at": "2025-06-01T10:00:00+02:00"}]'
 
 def provider(tmp_path: Path, **verbs: Any) -> Command:
     return Command(commands(**{"list": f"echo '{ONE}'", **verbs}), URL, tmp_path, {"PATH": os.environ["PATH"]})
-
-
-def fails(kind: type[UnmigrateError], code: str, do: Any) -> UnmigrateError:
-    with pytest.raises(kind) as problem:
-        do()
-    assert problem.value.code == code, problem.value
-    assert problem.value.remedy
-    assert SECRET not in f"{problem.value} {problem.value.remedy}"
-    return problem.value
 
 
 def test_times_are_told_in_utc(tmp_path: Path) -> None:
@@ -44,7 +35,7 @@ def test_times_are_told_in_utc(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_breaks_the_contract_is_said(tmp_path: Path, printed: str, wanted: str) -> None:
-    problem = fails(FailedError, "contract", provider(tmp_path, list=f"echo '{printed}'").snapshots)
+    problem = fails("contract", FailedError, provider(tmp_path, list=f"echo '{printed}'").snapshots)
     assert wanted in str(problem)
 
 
@@ -52,13 +43,13 @@ def test_how_it_ends_says_what_it_means(tmp_path: Path) -> None:
     told = '{"error": "%s", "message": "because of $DATABASE_URL", "remedy": "call somebody"}'
     for status, kind, code in ((3, RefusedError, "busy"), (4, EnvironmentProblem, "expired"), (2, UsageError, "odd")):
         command = f"echo '{told % code}' >&2; exit {status}"
-        assert fails(kind, code, lambda c=command: provider(tmp_path, create=c).create("x", quiet)).remedy == "call somebody"
-    fails(FailedError, "program", lambda: provider(tmp_path, create='echo "ERROR $DATABASE_URL" >&2; exit 1').create("x", quiet))
+        assert fails(code, kind, lambda c=command: provider(tmp_path, create=c).create("x", quiet)).remedy == "call somebody"
+    fails("program", FailedError, lambda: provider(tmp_path, create='echo "ERROR $DATABASE_URL" >&2; exit 1').create("x", quiet))
     fails(
         EnvironmentProblem, "disk-full", lambda: provider(tmp_path, create="echo 'No space left on device' >&2; exit 1").create("x", quiet)
     )
-    fails(EnvironmentProblem, "privilege", lambda: provider(tmp_path, create="echo 'permission denied' >&2; exit 1").create("x", quiet))
-    fails(FailedError, "program", lambda: provider(tmp_path, create="no-such-program").create("x", quiet))
+    fails("privilege", EnvironmentProblem, lambda: provider(tmp_path, create="echo 'permission denied' >&2; exit 1").create("x", quiet))
+    fails("program", FailedError, lambda: provider(tmp_path, create="no-such-program").create("x", quiet))
 
 
 def test_secrets_go_by_the_environment(tmp_path: Path) -> None:
@@ -76,7 +67,7 @@ def test_what_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> Non
     mark = tmp_path / "later"
     slow = provider(tmp_path, create=f"(sleep 2; touch {mark}) & wait", wait=0.3)
     began = time.monotonic()
-    fails(EnvironmentProblem, "timeout", lambda: slow.create("x", quiet))
+    fails("timeout", EnvironmentProblem, lambda: slow.create("x", quiet))
     assert time.monotonic() - began < 1.5
     time.sleep(2.2)
     assert not mark.exists()
@@ -84,14 +75,14 @@ def test_what_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> Non
 
 def test_a_restore_over_the_source_is_seen(tmp_path: Path) -> None:
     over = provider(tmp_path, restore='echo "{\\"url\\": \\"$DATABASE_URL\\"}"')
-    fails(FailedError, "same-database", lambda: over.restore(At("a"), "new", quiet))
-    fails(FailedError, "contract", lambda: provider(tmp_path, restore='echo \'{"url": "mysql://x"}\'').restore(At("a"), "new", quiet))
+    fails("same-database", FailedError, lambda: over.restore(At("a"), "new", quiet))
+    fails("contract", FailedError, lambda: provider(tmp_path, restore='echo \'{"url": "mysql://x"}\'').restore(At("a"), "new", quiet))
 
 
 def test_verbs_that_are_not_given(tmp_path: Path) -> None:
     bare = provider(tmp_path, protect=None, discard=None)
     assert len(bare.lacking()) == 2
-    fails(UsageError, "no-protect", lambda: bare.protect("a", True))
-    fails(UsageError, "no-discard", lambda: bare.discard("new"))
+    fails("no-protect", UsageError, lambda: bare.protect("a", True))
+    fails("no-discard", UsageError, lambda: bare.discard("new"))
     assert "exited" not in " ".join(bare.lacking())
     assert provider(tmp_path, list="exit 7").lacking()[0].startswith("snapshot.command.list ended with 7")

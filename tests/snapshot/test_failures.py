@@ -5,22 +5,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.disk import resize, server_on
 from tests.snapshot.conftest import databases, url_of
-from tests.snapshot.kit import SECRET, Kit, quiet
+from tests.snapshot.kit import SECRET, Kit, fails, quiet
 from unmigrate.config.snapshot import PgDump as PgDumpConfig
 from unmigrate.config.snapshot import Template as TemplateConfig
-from unmigrate.errors import EnvironmentProblem, RefusedError, UnmigrateError
+from unmigrate.errors import EnvironmentProblem, RefusedError
 from unmigrate.prisma.url import parse_url
-from unmigrate.scratch import cluster
-from unmigrate.scratch.account import server_account
-from unmigrate.scratch.binaries import embedded
 from unmigrate.scratch.pool import Pool
 from unmigrate.snapshot import urls
 from unmigrate.snapshot.pg_dump import PgDump
@@ -39,47 +36,6 @@ provider.create("killed", print) if len(sys.argv) == 3 else provider.restore(At(
 """
 
 
-@pytest.fixture
-def kit(fresh_url: str, tmp_path: Path) -> Kit:
-    made = Kit(PgDump(PgDumpConfig(), fresh_url, tmp_path), fresh_url)
-    made.begin()
-    return made
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("no file system can be mounted here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-@contextmanager
-def server_on(disk: Path) -> Iterator[str]:
-    """The URL of a database of a server that keeps all it has there."""
-    binaries, account = embedded(), server_account()
-    assert binaries is not None
-    for folder in (disk, *disk.parents):
-        if str(folder).startswith("/tmp/"):
-            folder.chmod(0o755)
-    cluster.initialise(binaries, disk / "data", account)
-    cluster.write_settings(binaries, disk / "data", {"max_wal_size": "'32MB'"})
-    with cluster.private_dir(account) as sockets, cluster.running(binaries, disk / "data", sockets, account, lock=None):
-        yield f"postgresql://{cluster.SUPERUSER}:{SECRET}@localhost/postgres?host={sockets}&port={cluster.PORT}"
-
-
-def fails(code: str, kind: type[UnmigrateError], do: Callable[[], object]) -> UnmigrateError:
-    with pytest.raises(kind) as problem:
-        do()
-    assert problem.value.code == code, problem.value
-    assert problem.value.remedy
-    assert SECRET not in f"{problem.value} {problem.value.remedy}"
-    return problem.value
-
-
 def test_a_full_disk_leaves_no_dump(kit: Kit, small_disk: Path) -> None:
     kit.run('insert into "User" (note) select md5(g::text) || md5((g + 1)::text) from generate_series(1, 60000) g')
     provider = PgDump(PgDumpConfig(directory=str(small_disk), compress=0), kit.url, Path("/"))
@@ -90,8 +46,8 @@ def test_a_full_disk_leaves_no_dump(kit: Kit, small_disk: Path) -> None:
 
 
 def test_a_server_without_space_leaves_no_database(tmp_path: Path, small_disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
-    with server_on(small_disk) as url:
+    resize(small_disk, 100)
+    with server_on(small_disk, password=SECRET) as url:
         kit = Kit(PgDump(PgDumpConfig(), url, tmp_path), url)
         kit.begin()
         kit.run("insert into \"User\" (note) select repeat('x', 100) from generate_series(1, 200000) g")
@@ -112,9 +68,9 @@ def test_a_damaged_dump_is_not_restored(kit: Kit, pool: Pool) -> None:
     assert databases(pool) == before
 
 
-def test_without_the_right_to_read_all(kit: Kit, pool: Pool, tmp_path: Path, role: Callable[[str], str]) -> None:
+def test_without_the_right_to_read_all(kit: Kit, pool: Pool, project: Path, role: Callable[[str], str]) -> None:
     name = parse_url(kit.url).database
-    provider = PgDump(PgDumpConfig(), url_of(pool, name, role("")), tmp_path)
+    provider = PgDump(PgDumpConfig(), url_of(pool, name, role("")), project)
     kit.run('REVOKE ALL ON "User" FROM PUBLIC')
     fails("privilege", EnvironmentProblem, lambda: provider.create("mine", quiet))
     assert provider.snapshots() == ()
@@ -123,12 +79,12 @@ def test_without_the_right_to_read_all(kit: Kit, pool: Pool, tmp_path: Path, rol
 
 
 def test_without_the_right_to_make_databases(
-    kit: Kit, pool: Pool, tmp_path: Path, role: Callable[[str], str], request: pytest.FixtureRequest
+    kit: Kit, pool: Pool, project: Path, role: Callable[[str], str], request: pytest.FixtureRequest
 ) -> None:
     made = kit.provider.create("good", quiet)
     name, before = parse_url(kit.url).database, databases(pool)
     mine = url_of(pool, name, role(""))
-    fails("privilege", EnvironmentProblem, lambda: PgDump(PgDumpConfig(), mine, tmp_path).restore(At(made.id), "elsewhere", quiet))
+    fails("privilege", EnvironmentProblem, lambda: PgDump(PgDumpConfig(), mine, project).restore(At(made.id), "elsewhere", quiet))
     template = Template(TemplateConfig(), mine)
     assert "may not be connected to" in template.lacking()[0]
     with pool.server.connect() as connection:
@@ -144,9 +100,9 @@ def _closed(pool: Pool) -> None:
         connection.execute("REVOKE CONNECT ON DATABASE template1 FROM PUBLIC")
 
 
-def test_a_wrong_password_is_not_shown(kit: Kit, tmp_path: Path) -> None:
+def test_a_wrong_password_is_not_shown(kit: Kit, project: Path) -> None:
     gone = urls.moved(kit.url, database="no_such_database")
-    fails("no-database", EnvironmentProblem, lambda: PgDump(PgDumpConfig(), gone, tmp_path).create("x", quiet))
+    fails("no-database", EnvironmentProblem, lambda: PgDump(PgDumpConfig(), gone, project).create("x", quiet))
     assert any("no_such_database" in each for each in Template(TemplateConfig(), gone).lacking())
 
 
@@ -196,8 +152,8 @@ def _writes(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize("moment", [0.05, 0.12, 0.2, 0.3, 0.5])
-def test_killed_while_dumping(kit: Kit, tmp_path: Path, moment: float) -> None:
-    _killed([kit.url, str(tmp_path)], moment)
+def test_killed_while_dumping(kit: Kit, project: Path, moment: float) -> None:
+    _killed([kit.url, str(project)], moment)
     for each in kit.provider.snapshots():  # it was just in time, or is not there
         kit.provider.restore(At(each.id), f"{parse_url(kit.url).database}_k", quiet)
     kit.provider.create("after", quiet)
@@ -206,10 +162,10 @@ def test_killed_while_dumping(kit: Kit, tmp_path: Path, moment: float) -> None:
 
 
 @pytest.mark.parametrize("moment", [0.05, 0.15, 0.25, 0.4, 0.6])
-def test_killed_while_restoring(kit: Kit, tmp_path: Path, moment: float) -> None:
+def test_killed_while_restoring(kit: Kit, project: Path, moment: float) -> None:
     made = kit.provider.create("good", quiet)
     name = f"{parse_url(kit.url).database}_k"
-    _killed([kit.url, str(tmp_path), made.id, name], moment)
+    _killed([kit.url, str(project), made.id, name], moment)
     restored = kit.provider.restore(At(made.id), name, quiet)
     with kit.restored(restored) as new:
         assert new.execute('select count(*) from "User"').fetchone() == (3,)

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.snapshot.archived import DATABASE, STANZA, Archived
 from tests.snapshot.kit import BAD, INIT, SECRET, Kit, quiet
 from tests.support import record, write_project

@@ -1,7 +1,6 @@
 """RDS with real boto3 against moto: what is carried over, waiting, what AWS refuses, points in time, the command line."""
 
 import shlex
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.snapshot.amazon import REGION, TAGS, config, rds
-from tests.snapshot.kit import BAD, INIT, SECRET, Kit, quiet
+from tests.snapshot.kit import BAD, INIT, SECRET, Kit, fails, quiet
 from tests.support import write_project
 from unmigrate.config.snapshot import Rds as Config
-from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError, UnmigrateError, UsageError
+from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError, UsageError
 from unmigrate.prisma.url import parse_url
 from unmigrate.snapshot.aws import Api
 from unmigrate.snapshot.provider import At
@@ -26,16 +25,6 @@ URL = f"postgresql://app:{SECRET}@127.0.0.1:9/app?connect_timeout=1"
 
 def client(endpoint: str) -> Any:
     return boto3.client("rds", endpoint_url=endpoint, region_name=REGION)
-
-
-def fails(code: str, kind: type[UnmigrateError], do: Callable[[], object]) -> UnmigrateError:
-    with pytest.raises(kind) as problem:
-        do()
-    assert problem.value.code == code, problem.value
-    assert problem.value.remedy
-    assert SECRET not in f"{problem.value} {problem.value.remedy}"
-    assert "made-up-secret" not in f"{problem.value} {problem.value.remedy}"
-    return problem.value
 
 
 def test_a_restored_instance_is_like_its_source(amazon: str) -> None:

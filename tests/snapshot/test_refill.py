@@ -6,21 +6,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.support import deploy, migration
+from tests.snapshot.story import CHILD, Story, settle, tell
 from unmigrate.catalog.read import read_catalog
 from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError
-from unmigrate.execute.rollback import execute
-from unmigrate.plan.build import Request, build
-from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import Pool
 from unmigrate.snapshot import lost
-from unmigrate.snapshot.refill import Asked, Report, refill
+from unmigrate.snapshot.refill import Asked, refill
 from unmigrate.snapshot.verify import require_before
 
 INIT = """CREATE TYPE mood AS ENUM ('GOOD', 'BAD');
@@ -41,71 +38,9 @@ AFTER = """UPDATE "User" SET note = 'mine' WHERE id = 9; UPDATE "User" SET email
 INSERT INTO "User" (email, note) VALUES ('newer', 'n'); DELETE FROM "User" WHERE id = 12; INSERT INTO "Team" VALUES (3, 'since');"""
 
 
-@dataclass(frozen=True)
-class Story:
-    """live: a database whose migration was deployed plainly and rolled back; old: its snapshot, restored."""
-
-    pool: Pool
-    live: str
-    old: str
-
-    def connect(self) -> psycopg.Connection[Any]:
-        connection = self.pool.connect(self.live)
-        connection.execute("SET search_path = public")
-        return connection
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with self.connect() as connection:
-            return connection.execute(sql).fetchall()
-
-    def run(self, sql: str) -> None:
-        with self.connect() as connection:
-            connection.execute(sql)
-
-    def refill(self, *, wanted: tuple[str, ...] = (), **asked: Any) -> Report:
-        with self.connect() as live, self.pool.connect(self.old) as old:
-            undone = lost.undone(live, None)
-            assert undone is not None
-            require_before(old, live, undone.migrations, "public")
-            losses = tuple(x for x in lost.destroyed(undone.losses) if not wanted or x.object in wanted)
-            found = lost.find(losses, read_catalog(live), read_catalog(old))
-            return refill(self.connect, old, undone, found, Asked("snap", **{"batch": 7, **asked}))
-
-    def contents(self) -> dict[str, list[tuple[Any, ...]]]:
-        found = {t: self.rows(f'SELECT t.* FROM "{t}" t ORDER BY 1, 2') for t in ("User", "Team", "Member")}
-        conflicts = self.rows(
-            "SELECT table_name, key::text, column_name, reason, here, snapshot::text FROM unmigrate_refill.conflict ORDER BY 1, 2, 3"
-        )
-        return {**found, "conflicts": [(*c[:5], "" if c[5].startswith("{") else c[5]) for c in conflicts]}
-
-
 @pytest.fixture(scope="module")
-def work(pool: Pool) -> Workspace:
-    return Workspace(pool)
-
-
-def tell(pool: Pool, work: Workspace, init: str, rows: str, bad: str, between: str, after: str) -> Story:
-    scripts = [("1_init", init), ("2_bad", bad)]
-    plan = build(work, Request([migration(*s) for s in scripts], 1, rows=False), lambda _: None)
-    live = pool.create()
-    with pool.connect(live) as connection:
-        deploy(connection, scripts[:1])
-        connection.execute(rows)
-    story = Story(pool, live, pool.clone(live))
-    with story.connect() as connection:
-        connection.execute(bad)
-        from tests.support import record
-
-        record(connection, "2_bad", bad)
-        connection.execute(between)
-    execute(story.connect, plan, accept_loss=True)
-    story.run(after)
-    return story
-
-
-@pytest.fixture(scope="module")
-def _told(pool: Pool, work: Workspace) -> Iterator[Story]:
-    story = tell(pool, work, INIT, ROWS, BAD, BETWEEN, AFTER)
+def _told(pool: Pool) -> Iterator[Story]:
+    story = tell(pool, INIT, ROWS, BAD, BETWEEN, AFTER)
     yield story
     pool.drop(story.live)
     pool.drop(story.old)
@@ -116,20 +51,6 @@ def story(_told: Story, pool: Pool) -> Iterator[Story]:
     copy = replace(_told, live=pool.clone(_told.live))
     yield copy
     pool.drop(copy.live)
-
-
-@pytest.fixture
-def stories(pool: Pool, work: Workspace) -> Iterator[Callable[..., Story]]:
-    made: list[Story] = []
-
-    def make(init: str, rows: str, bad: str, between: str = "", after: str = "") -> Story:
-        made.append(tell(pool, work, init, rows, bad, between, after))
-        return made[-1]
-
-    yield make
-    for each in made:
-        pool.drop(each.live)
-        pool.drop(each.old)
 
 
 def old_rows(story: Story, sql: str) -> list[tuple[Any, ...]]:
@@ -272,30 +193,6 @@ def test_partitions_and_generated_columns(stories: Callable[..., Story]) -> None
     assert story.rows("SELECT count(*) FROM g WHERE twice = n * 2 AND id = n") == [(30,)]
     story.run("INSERT INTO g (n) VALUES (1)")
     assert story.rows("SELECT max(id) FROM g") == [(31,)], "numbers go on"
-
-
-CHILD = """
-import os, signal, sys
-from tests.snapshot import test_refill as t
-from unmigrate.scratch.pool import Pool
-import psycopg
-live, old, victim = sys.argv[1], sys.argv[2], int(sys.argv[3])
-class There:
-    def connect(self, name): return psycopg.connect(name, autocommit=True, prepare_threshold=None)
-count = 0
-def step(name):
-    global count
-    if count == victim:
-        os.kill(os.getpid(), signal.SIGKILL)
-    count += 1
-t.Story(There(), live, old).refill(on_step=step)
-"""
-
-
-def settle(story: Story) -> None:
-    for _ in range(300):
-        if story.rows("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()") == [(0,)]:
-            return
 
 
 def test_killed_anywhere_it_goes_on(story: Story, pool: Pool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.snapshot.conftest import Do
 from tests.snapshot.kit import Kit
 from tests.support import deploy, record, write_project

@@ -9,13 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.snapshot.test_refill import CHILD, Story, settle, stories, work
+from tests.snapshot.story import CHILD, Story, settle
 from unmigrate.errors import PartialError
 from unmigrate.scratch.pool import Pool
 from unmigrate.snapshot import merge
 from unmigrate.snapshot.batches import Lane, batches
 
-__all__ = ["stories", "work"]
 INIT = (
     "CREATE TABLE t (id int PRIMARY KEY, note text, code text UNIQUE); CREATE TABLE u (id int PRIMARY KEY, t int REFERENCES t, what text)"
 )

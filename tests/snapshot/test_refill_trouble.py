@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,20 +11,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
+from tests.disk import resize, server_on
 from tests.snapshot.kit import BAD, INIT, SECRET, Kit
-from tests.snapshot.test_failures import small_disk
 from tests.support import deploy, record
 from unmigrate.errors import PartialError
 from unmigrate.prisma.url import connect, parse_url
-from unmigrate.scratch import cluster
-from unmigrate.scratch.account import server_account
-from unmigrate.scratch.binaries import embedded
 from unmigrate.snapshot import lost
 from unmigrate.snapshot.merging import unfinished
 from unmigrate.snapshot.refill import Asked, refill
 
-__all__ = ["small_disk"]
 MANY = 4000
 
 
@@ -98,38 +93,29 @@ def test_a_session_that_is_ended_and_what_status_says(kit: Kit, project: Path) -
 
 
 def test_a_full_disk(tmp_path: Path, small_disk: Path, project: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,size=150m", small_disk], check=True)
-    binaries, account = embedded(), server_account()
-    assert binaries is not None
-    for folder in (small_disk, *small_disk.parents):
-        if str(folder).startswith("/tmp/"):
-            folder.chmod(0o755)
-    cluster.initialise(binaries, small_disk / "data", account)
-    # Elsewhere: a full disk under the WAL ends the server, one under tables is an error that we must tell.
-    subprocess.run(["cp", "-a", small_disk / "data" / "pg_wal", tmp_path / "pg_wal"], check=True)
-    shutil.rmtree(small_disk / "data" / "pg_wal")
-    (small_disk / "data" / "pg_wal").symlink_to(tmp_path / "pg_wal")
-    cluster.write_settings(binaries, small_disk / "data", {})
-    with cluster.private_dir(account) as sockets, cluster.running(binaries, small_disk / "data", sockets, account, lock=None) as conninfo:
-        url = f"postgresql://{cluster.SUPERUSER}:{SECRET}@localhost/postgres?host={sockets}&port={cluster.PORT}"
-        with psycopg.connect(f"{conninfo} dbname=postgres", autocommit=True) as connection:
-            deploy(connection, [("1_init", INIT)])
-            connection.execute("insert into \"User\" (note) select repeat('x', 150) from generate_series(1, 60000) g")
-            where = ("--project", project, "--url", url, "--scratch", "embedded")
-            assert run("snapshot", "create", *where)[0] == 0
-            connection.execute(BAD)
-            record(connection, "2_bad", BAD)
-            assert run("rollback", "--yes", "--accept-loss", *where)[0] == 0
-            ballast = small_disk / "ballast"
-            ballast.write_bytes(b"x" * (_free(small_disk) - 26_000_000))
-            status, printed = run("refill", "--yes", *where)
-            assert status in (4, 6), printed
-            assert "the disk is full" in printed or "disk is full" in printed
-            assert SECRET not in printed
-            ballast.unlink()
-            status, printed = run("refill", "--yes", *where)
-            assert status == 0, printed
-            assert connection.execute('select count(*) from "User" where note is not null').fetchone() == (60000,)
+    resize(small_disk, 150)
+    elsewhere = tmp_path / "pg_wal"
+    with (
+        server_on(small_disk, password=SECRET, wal=elsewhere) as url,
+        psycopg.connect(parse_url(url).conninfo, autocommit=True) as connection,
+    ):
+        deploy(connection, [("1_init", INIT)])
+        connection.execute("insert into \"User\" (note) select repeat('x', 150) from generate_series(1, 60000) g")
+        where = ("--project", project, "--url", url, "--scratch", "embedded")
+        assert run("snapshot", "create", *where)[0] == 0
+        connection.execute(BAD)
+        record(connection, "2_bad", BAD)
+        assert run("rollback", "--yes", "--accept-loss", *where)[0] == 0
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(b"x" * (_free(small_disk) - 26_000_000))
+        status, printed = run("refill", "--yes", *where)
+        assert status in (4, 6), printed
+        assert "the disk is full" in printed or "disk is full" in printed
+        assert SECRET not in printed
+        ballast.unlink()
+        status, printed = run("refill", "--yes", *where)
+        assert status == 0, printed
+        assert connection.execute('select count(*) from "User" where note is not null').fetchone() == (60000,)
 
 
 def _free(folder: Path) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.snapshot.kit import SECRET, Kit
-from tests.snapshot.test_refill import Story, stories, work
+from tests.snapshot.story import Story
 from tests.support import write_project
 from unmigrate.catalog.read import read_catalog
 from unmigrate.config.snapshot import PgDump as PgDumpConfig
@@ -17,8 +17,6 @@ from unmigrate.prisma.url import parse_url
 from unmigrate.snapshot import lost
 from unmigrate.snapshot.pg_dump import PgDump
 from unmigrate.snapshot.refill import Asked, Report, refill
-
-__all__ = ["stories", "work"]
 
 INIT = """CREATE TABLE t (id int PRIMARY KEY, status text, amount numeric(8,2), note text);
 CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE, what text);"""

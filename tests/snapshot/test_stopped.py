@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_bad_input import run
+from tests.command import run
 from tests.snapshot.conftest import Do, databases, url_of
 from tests.snapshot.kit import Kit
-from tests.snapshot.test_failures import small_disk
 from unmigrate.prisma.url import parse_url
 from unmigrate.scratch.pool import Pool
 
-__all__ = ["small_disk"]
 WAYS = [
     ("restore", "--before", "2_bad", "--to", "elsewhere"),
     ("rollback", "--refill", "last", "--yes", "--accept-loss"),

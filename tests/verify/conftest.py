@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import psycopg
 import pytest
 from click.testing import CliRunner
 
-from tests.support import deploy, write_project
+from tests.support import deploy, prisma_url, write_project
 from unmigrate.cli.main import main
 from unmigrate.scratch.pool import Pool
 
@@ -90,7 +88,7 @@ class Live:
         return status, {s["name"]: s["differences"] for s in content["sections"]}
 
     def run(self, *words: str) -> tuple[int, Any]:
-        url = _url(self.pool.conninfo(self.name))
+        url = prisma_url(self.pool.conninfo(self.name))
         status, text = self.print("--json", "--url", url, *words)
         return status, json.loads(text)
 
@@ -103,11 +101,6 @@ class Live:
     def git(self, *words: str) -> None:
         who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
         subprocess.run(["git", "-C", str(self.root), *who, *words], check=True, capture_output=True)
-
-
-def _url(conninfo: str) -> str:
-    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
-    return f"postgresql://{parts['user']}@localhost:{parts.get('port', 5432)}/{parts['dbname']}?host={quote(str(parts['host']), safe='')}"
 
 
 @pytest.fixture

@@ -4,15 +4,15 @@ import shutil
 
 import pytest
 
-from tests.support import record
-from tests.verify.conftest import SCHEMA, Live, _url
+from tests.support import prisma_url, record
+from tests.verify.conftest import SCHEMA, Live
 
 NOTHING: dict[str, list[str]] = {"ledger": [], "history": [], "schema": [], "status": []}
 
 
 def test_all_agree(live: Live) -> None:
     assert live.verify() == (0, NOTHING)
-    status, text = live.print("--url", _url(live.pool.conninfo(live.name)), "--no-history")
+    status, text = live.print("--url", prisma_url(live.pool.conninfo(live.name)), "--no-history")
     assert (status, text.splitlines()[-1]) == (0, "all agree")
 
 
