@@ -313,8 +313,7 @@ def _compare(work: Workspace, kept: Sequence[Migration], migration: Migration, h
         raise _refused(str(error)) from error
     finally:
         other.connection.close()
-    # identities are another database's: by name only
-    real = [d for d in differences(original, found) if d.facts != {"name"} and not d.derived_only]
+    real = [d for d in differences(original, found, one_database=False) if not d.derived_only]
     if real:
         raise _refused(f"both steps together do not lead where the migration leads: {real[0]}")
     order = bool(out_of_order(original, found, original.of_kind("table").keys()))

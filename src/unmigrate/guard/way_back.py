@@ -370,7 +370,7 @@ def _settled(connection: psycopg.Connection[Any], observer: Observer, start: Cat
 def compared(wanted: Catalog, found: Catalog, *, one_database: bool = True) -> tuple[str, str]:
     """(verdict, reason) of two catalogs by name, parked things left out. In one database, what survived must bear its own name."""
     old, new = without_parked(wanted), without_parked(found)
-    differing = [d for d in differences(old, new) if one_database or d.facts != frozenset({"name"})]
+    differing = differences(old, new, one_database=one_database)
     if real := [d for d in differing if not d.derived_only]:
         return "refused", str(real[0])
     if order := out_of_order(old, new, old.objects.keys()):

@@ -34,8 +34,11 @@ class Difference:
         return f"{self.wanted.kind} {self.wanted.name} differs in {detail}"[:600]
 
 
-def differences(wanted: Catalog, found: Catalog, keys: Iterable[Key] | None = None) -> list[Difference]:
-    """What differs by name between two catalogs, among the objects with these keys (None: all)."""
+def differences(wanted: Catalog, found: Catalog, keys: Iterable[Key] | None = None, *, one_database: bool = True) -> list[Difference]:
+    """What differs by name between two catalogs, among the objects with these keys (None: all).
+
+    one_database: whether both are of one, or of a clone of it. In two others equal identities mean nothing.
+    """
     chosen = set(keys) if keys is not None else wanted.objects.keys() | found.objects.keys()
     mine = {(o.kind, o.name): o for k in chosen if (o := wanted.objects.get(k))}
     theirs = {(o.kind, o.name): o for k in chosen if (o := found.objects.get(k))}
@@ -48,7 +51,7 @@ def differences(wanted: Catalog, found: Catalog, keys: Iterable[Key] | None = No
             result.append(Difference(a, b, facts))
     whole = {d.wanted.key for d in result if d.wanted and not d.found} | {d.found.key for d in result if d.found and not d.wanted}
     result = [d for d in result if not _part_of(d, whole)]
-    for key in chosen:  # a survivor must bear its own name: others speak of it by identity
+    for key in chosen if one_database else ():  # a survivor must bear its own name: others speak of it by identity
         a, b = wanted.objects.get(key), found.objects.get(key)
         if a and b and a.name != b.name and not any(d.wanted in (a, b) or d.found in (a, b) for d in result):
             result.append(Difference(a, b, frozenset({"name"})))

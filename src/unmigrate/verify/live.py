@@ -29,7 +29,7 @@ def live_differences(expected: Catalog, live: Catalog, scratch: psycopg.Connecti
     scratch: a connection to the history on scratch, where differences of wording are settled.
     """
     known = {unquoted(o.name) for o in expected if o.kind == "schema"} | {"public"}
-    compared = [d for d in map(_compared, differences(expected, live)) if d is not None and _concerns(d, known)]
+    compared = [d for d in map(_compared, differences(expected, live, one_database=False)) if d is not None and _concerns(d, known)]
     gone = {o.key for d in compared if (o := d.wanted) is not None and d.found is None}
     extra = {o.key for d in compared if (o := d.found) is not None and d.wanted is None}
     lines = []
