@@ -166,3 +166,14 @@ def way_back(target: psycopg.Connection[Any], plan: Plan) -> str:
         return str(error)
     finally:
         target.execute("ROLLBACK")
+
+
+def test_samples_show_the_key_and_what_blocks_alone(work: Workspace, target: psycopg.Connection[Any]) -> None:
+    scripts = [
+        ("1_init", 'CREATE TABLE "User" (id int PRIMARY KEY, secret text, "Name" text NOT NULL)'),
+        ("2_change", 'ALTER TABLE "User" ALTER "Name" DROP NOT NULL'),
+    ]
+    plan = build(work, Request([migration(*s) for s in scripts], 1, rows=False), lambda _: None)
+    deploy(target, scripts)
+    target.execute("""INSERT INTO "User" VALUES (7, 'hunter2', NULL)""")
+    assert inspect(target, plan).blockers[0].samples == ('id = 7, "Name" = NULL',)

@@ -27,15 +27,22 @@ def checks(migration: str, delta: Delta) -> tuple[Check, ...]:
     )
 
 
-def _sample(table: str, condition: str) -> str:
-    return f"select left(t::text, 120) from {table} t where {condition} limit 5"
+def sample(source: str, columns: Sequence[str] = ()) -> str:
+    """Some rows of `source` ("from … t where …"): their keys and these columns, as the rest of a row is not ours to show."""
+    told = f"quote_ident(a.attname) = any (array[{', '.join(map(literal, columns))}]::text[])"
+    key = "exists (select from pg_index i where i.indrelid = a.attrelid and i.indisprimary and a.attnum = any (i.indkey))"
+    return (
+        "select left(coalesce((select string_agg(concat(quote_ident(a.attname), ' = ', coalesce(to_jsonb(t) ->> a.attname, 'NULL')), ', ' "
+        "order by a.attnum) from pg_attribute a where a.attrelid = (select typrelid from pg_type where oid = pg_typeof(t)) "
+        f"and a.attnum > 0 and not a.attisdropped and ({told} or {key})), 'a row without a key'), 120) {source} limit 5"
+    )
 
 
 def _check(
     migration: str, name: str, reason: str, table: str, condition: str, ways: tuple[str, ...], columns: tuple[str, ...] = ()
 ) -> Check:  # fmt: skip
-    count = f"select count(*) from {table} t where {condition}"
-    return Check(migration, name, reason, count, _sample(table, condition), ways, table, columns, condition)
+    source = f"from {table} t where {condition}"
+    return Check(migration, name, reason, f"select count(*) {source}", sample(source, columns), ways, table, columns, condition)
 
 
 def _flag(flag: str, name: str, value: str = "") -> str:
@@ -239,8 +246,8 @@ def _unique(migration: str, o: Object, table: Object, delta: Delta, key: Unique)
     groups = f"from {table.name} where {condition}{f' group by {shown}' if shown else ''} having count(*) > 1"
     reason = f"{o.facts['label']} makes ({', '.join(labels) or shown}) unique again{f' where {where}' if where else ''}"
     ways = ("delete or change the duplicates",)
-    sample = f"select left(concat_ws(', ', {shown or 'null'}), 120) {groups} limit 5"
-    return Check(migration, o.name, reason, f"select count(*) from (select 1 {groups}) d", sample, ways)
+    twice = f"select left(concat_ws(', ', {shown or 'null'}), 120) {groups} limit 5"
+    return Check(migration, o.name, reason, f"select count(*) from (select 1 {groups}) d", twice, ways)
 
 
 def _returning(delta: Delta, table: Key | None) -> dict[str, Object]:

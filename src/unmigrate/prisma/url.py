@@ -93,7 +93,8 @@ def _split(text: str) -> tuple[SplitResult, int | None]:
         remedy = "give one like postgresql://user:password@host:5432/database"
         if "://" not in text and not text.startswith("file:"):
             raise UsageError("the database URL given is none", code="url", remedy=remedy)
-        raise RefusedError(f"the database URL is for {parts.scheme}; unmigrate is for PostgreSQL", code="provider", remedy=remedy)
+        given = parts.scheme or "something unknown"
+        raise RefusedError(f"the database URL is for {given}; unmigrate is for PostgreSQL", code="provider", remedy=remedy)
     if "@" in parts.path + parts.fragment or ("@" in parts.query and "@" not in parts.netloc):
         raise UsageError("the database URL cannot be read: its password ends too early", code="url", remedy=_ESCAPE)
     return parts, port
