@@ -11,6 +11,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from unmigrate.prisma.migrations import Migration
+from unmigrate.prisma.url import connect as connect_to
+from unmigrate.prisma.url import parse_url
 from unmigrate.prove.workspace import LEDGER
 
 SCHEMA = 'datasource db {\n  provider = "postgresql"\n  url      = env("DATABASE_URL")\n}\n'
@@ -54,3 +56,8 @@ def prisma_url(conninfo: str) -> str:
     """The URL, as Prisma takes it, of a database that is reached by a socket."""
     parts = conninfo_to_dict(conninfo)
     return f"postgresql://{parts['user']}@localhost:{parts.get('port', 5432)}/{parts['dbname']}?host={quote(str(parts['host']), safe='')}"
+
+
+def connect(url: str) -> psycopg.Connection[Any]:
+    """As unmigrate connects."""
+    return connect_to(parse_url(url))

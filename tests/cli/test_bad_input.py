@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from tests.command import check, run
-from tests.support import SCHEMA, deploy, prisma_url, record, write_project
+from tests.support import SCHEMA, connect, deploy, prisma_url, record, write_project
 from unmigrate.scratch.pool import Pool
 from unmigrate.scratch.server import Server
 
@@ -33,12 +32,6 @@ def url(pool: Pool) -> Iterator[str]:
         deploy(connection, SCRIPTS)
     yield prisma_url(pool.conninfo(name))
     pool.drop(name)
-
-
-def connect(url: str) -> psycopg.Connection[Any]:
-    from unmigrate.prisma.url import connect, parse_url
-
-    return connect(parse_url(url))
 
 
 def test_not_a_prisma_project(tmp_path: Path) -> None:
@@ -234,3 +227,13 @@ def test_a_role_without_any_right(project: Path, url: str, server: Server) -> No
     assert (status, "Traceback" in printed) == (4, False), printed
     with server.connect() as connection:
         connection.execute("DROP ROLE um_without")
+
+
+def test_a_vault_that_may_not_be_read_is_not_taken_for_none(project: Path, url: str) -> None:
+    where = ("--project", project, "--url", url)
+    assert run("rollback", "--yes", *where)[0] == 0
+    with connect(url) as connection:
+        connection.execute("REVOKE USAGE ON SCHEMA unmigrate FROM CURRENT_USER")
+    for words in (["rollback", "--yes"], ["redo", "--yes"], ["run", "rollback", "--yes"]):
+        check(4, "privilege", *words, *where)
+    assert "what a guarded deploy kept is not known" in run("plan", *where)[1]

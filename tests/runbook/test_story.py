@@ -42,6 +42,12 @@ def test_a_dry_run_prints_the_whole_runbook_and_changes_nothing(made: Shop) -> N
         assert word in said.text.replace('"', ""), said.text
 
 
+def test_a_dry_run_says_that_no_version_is_known_to_go_back_to(made: Shop) -> None:
+    made.git("tag", "-d", "v1")
+    said = made.unmigrate("run", "rollback", "--dry-run", "--accept-loss")
+    assert said.exit_code == 3 and "[no-tag]" in said.text and "give --tag" in said.text, said.text
+
+
 def test_rollback_by_the_reverse_way(made: Shop) -> None:
     said = made.unmigrate("run", "rollback", "--yes", "--maintenance", "--accept-loss")
     assert said.exit_code == 0, said.text

@@ -27,8 +27,8 @@ def test_the_way_back_by_a_snapshot(kit: Kit, do: Do, project: Path) -> None:
     late = made(do)
     status, printed = do("snapshot", "list", "--before", "2_bad")
     assert status == 0
-    assert f"{first['id']}  before it" in printed
-    assert f"{late['id']}  no: taken after 2_bad began" in printed
+    assert f"{first['id']}: before it" in printed
+    assert f"{late['id']}: no: taken after 2_bad began" in printed
     name = f"{parse_url(kit.url).database}_new"
     status, printed = do("restore", "--before", "2_bad", "--to", name, "--dry-run")
     assert (status, "pg_restore" in printed) == (0, True)

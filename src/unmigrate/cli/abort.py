@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from unmigrate.cli import options, render
+from unmigrate.cli import asking, options, render
 
 
 @click.command("abort", epilog="Example: unmigrate abort --yes")
@@ -19,7 +19,7 @@ def command(run: str | None, yes: bool, accept_loss: bool, url: str | None, proj
 
     Refuses (exit 3), with nothing undone, where a step cannot be undone, and says what to do instead.
     """
-    from unmigrate.cli.run_common import ask, finish, open_store, scene_again, session
+    from unmigrate.cli.run_common import finish, open_store, scene_again, session
     from unmigrate.errors import PartialError
     from unmigrate.runbook import runner
 
@@ -28,8 +28,7 @@ def command(run: str | None, yes: bool, accept_loss: bool, url: str | None, proj
     if not yes:
         for line in runner.would_undo(scene, last):
             render.paragraph(line)
-        if not ask(f"Undo what run {last.spec.run} did on {last.spec.display}?"):
-            raise click.Abort
+        asking.confirmed(f"Undo what run {last.spec.run} did on {last.spec.display}?", remedy="add --yes")
     result = runner.abort(open_store(scene.config), scene, last)
     if result.state == "stopped" and result.error:
         right = result.error["remedy"] or "put it right"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from unmigrate.cli import options, refilling, render, snapshots
+from unmigrate.cli import asking, options, refilling, render, snapshots
 from unmigrate.cli.options import Where
 from unmigrate.errors import UsageError
 from unmigrate.words import amount
@@ -147,7 +147,8 @@ def _merge(
     from unmigrate.snapshot.carry import carry_over
     from unmigrate.snapshot.job import Asked
 
-    snapshots.confirmed(f"Carry rows over into {source.url.display}?", flags["yes"])
+    if not flags["yes"]:
+        asking.confirmed(f"Carry rows over into {source.url.display}?")
     asked = Asked(name, flags["batch"], False, flags["lock_timeout"], tell)
     report = carry_over(source.connect, sides, wanted, asked, deletes=flags["deletes"], left=left)
     if as_json:

@@ -1,11 +1,10 @@
 """unmigrate deploy"""
 
-import sys
 from typing import Any
 
 import click
 
-from unmigrate.cli import options, render
+from unmigrate.cli import asking, options, render
 
 
 @click.command("deploy", epilog="Example: unmigrate deploy --url postgresql://…/app --yes")
@@ -43,9 +42,13 @@ def command(as_json: bool, **rest: Any) -> int:
         refuse_by_policy(strict(policy) if flags["policy"] else policy, guarded)
         demanded(at, target, guarded)
         flags["max_lock"] = flags["max_lock"] or policy.max_lock_seconds or 60.0
-        if not (flags["yes"] or flags["dry_run"]) and not _confirmed(target, guarded):
-            raise click.Abort
-        return _report(_apply(target, guarded, flags), as_json)
+        if not (flags["yes"] or flags["dry_run"]):
+            asking.confirmed(f"\nDeploy {', '.join(one.migration.name for one in guarded)} to {target.url.display}?")
+        done, problem = _apply(target, guarded, flags)
+        _report(done, as_json)
+        if problem is not None:
+            raise problem
+        return 0
 
 
 def _show(guarded: list[Any]) -> None:
@@ -62,32 +65,24 @@ def _show(guarded: list[Any]) -> None:
             click.echo(f"  {click.style('destroys', fg='red')} {loss.object}: {loss.reason}")
 
 
-def _confirmed(target: Any, guarded: list[Any]) -> bool:
-    from unmigrate.errors import RefusedError
-
-    if not sys.stdin.isatty():
-        raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at it with --dry-run, then add --yes")
-    return click.confirm(f"\nDeploy {', '.join(one.migration.name for one in guarded)} to {target.url.display}?", err=True)
-
-
-def _apply(target: Any, guarded: list[Any], flags: dict[str, Any]) -> list[Any]:
+def _apply(target: Any, guarded: list[Any], flags: dict[str, Any]) -> tuple[list[Any], Any]:
+    """(what was done, what stopped it). A dry run tries the first alone: the next one would start from what this one did not do."""
+    from unmigrate.cli.several import one_by_one
     from unmigrate.execute.deploy import deploy, make_ledger
     from unmigrate.verify.tag import described
 
     if not flags["dry_run"]:
         make_ledger(target.connection, target.url.schema)
-    done, app = [], described(target.project.root)
-    for one in guarded:
+    app = described(target.project.root)
+
+    def apply(one: Any) -> Any:
         ways = [way for way in (one.back, one.again) if way is not None]
-        done.append(
-            deploy(
-                target.open, one.up, ways, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"],
-                max_lock_seconds=flags["max_lock"], dry_run=flags["dry_run"], app=app, on_progress=render.say,
-            )
+        return deploy(
+            target.open, one.up, ways, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"],
+            max_lock_seconds=flags["max_lock"], dry_run=flags["dry_run"], app=app, on_progress=render.say,
         )  # fmt: skip
-        if flags["dry_run"]:
-            break  # the next one would start from what this one did not do
-    return done
+
+    return one_by_one(guarded[:1] if flags["dry_run"] else guarded, apply, lambda _: "unmigrate deploy goes on")
 
 
 def _report(outcomes: list[Any], as_json: bool) -> int:

@@ -58,7 +58,8 @@ def _project(at: options.Where) -> str:
     from unmigrate.cli.target import load
 
     project, migrations = load(at)
-    return f"{amount(len(migrations), 'migration')} in {project.migrations_dir}; URL from {project.url_source}"
+    url = f"URL from {project.url_source}" if project.url else "no URL"
+    return f"{amount(len(migrations), 'migration')} in {project.migrations_dir}; {url}"
 
 
 def _database(at: options.Where) -> str:

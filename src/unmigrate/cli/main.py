@@ -1,6 +1,7 @@
 """The command line. Commands are found by name and imported when they run, so that --help answers at once."""
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +38,42 @@ COMMANDS = {
     "doctor": "Check that everything needed is there, before the incident.",
 }
 
+_STATUS = "unmigrate status tells what was done"
+_BATCH = "what was done stands, and the same command again goes on with the rest"
+_ANEW = "what was begun is not taken for whole, and the same command again goes on or begins anew"
+_RUN = "unmigrate resume goes on, unmigrate abort goes back"
+# What to do when one that changes something was stopped in the middle.
+CHANGES = {
+    "rollback": _STATUS, "deploy": _STATUS, "guard": _STATUS, "redo": _STATUS, "purge": _STATUS, "refill": _BATCH, "carry-over": _BATCH,
+    "snapshot": _ANEW, "restore": _ANEW, "run": _RUN, "resume": _RUN, "abort": _RUN,
+}  # fmt: skip
+
+
+class Interrupted(click.exceptions.Abort):
+    """Ctrl-C while a command was at work."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__()
+        self.command = command
+
 
 class Commands(click.Group):
     """A group whose commands live in modules of their own."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            click.echo(err=True)  # behind the terminal's ^C
+            raise Interrupted(ctx.invoked_subcommand or "") from stop
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in CHANGES:
+            from unmigrate.cli.render import outlive_readers
+
+            outlive_readers()
+        return name, command, rest
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -71,9 +105,8 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         result: Any = cli.main(args=argv, prog_name="unmigrate", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("Stopped; nothing was changed.", err=True)
-        return 130
+    except click.exceptions.Abort as stop:
+        return _stopped(stop)
     except click.ClickException as error:
         return _usage(error)
     except click.exceptions.Exit as error:
@@ -85,6 +118,20 @@ def main(argv: list[str] | None = None) -> int:
             return _show(known)
         raise
     return int(result) if isinstance(result, int) else 0
+
+
+def _stopped(stop: click.exceptions.Abort) -> int:
+    """A no, or Ctrl-C: at a question, where nothing was changed yet, or in the middle of the work."""
+    from unmigrate.cli.asking import Declined
+    from unmigrate.cli.render import paragraph
+
+    changes = CHANGES.get(stop.command) if isinstance(stop, Interrupted) else None
+    paragraph(f"Stopped in the middle: {changes}." if changes else "Stopped; nothing was changed.", 0, err=True)
+    if changes is _RUN:  # its session is still at work, in another thread
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
+    return 3 if isinstance(stop, Declined) else 130
 
 
 def _usage(error: click.ClickException) -> int:

@@ -84,10 +84,11 @@ def _plan(at: options.Where, name: str | None, last: int | None, to: str | None,
     from unmigrate.park.publications import remarks
 
     with open_target(at) as target:
-        notes = list(remarks(target.connection))
+        notes = [*remarks(target.connection), *_unread(target.connection)]
         stored = measured(target.connection, planning.stored(target, name, last, to) or [])
         try:
             count = planning.choose(target, name, last, to)
+            notes += _mixed(target, count)
             plan = planning.make_plan(
                 at, target.history(), count, schema=target.url.schema, major=target.major, strict=False, concurrently=concurrently,
                 fill=fill, target=target,
@@ -97,6 +98,28 @@ def _plan(at: options.Where, name: str | None, last: int | None, to: str | None,
                 raise
             return _Found(stored[0], stored, [*notes, f"what else could be done is not shown, as there is no plain plan: {error}"])
         return _Found(compared(at, target, inspect(target.connection, plan)), stored, notes)
+
+
+def _unread(connection: Any) -> list[str]:
+    """That the vault may not be read, where that is so: a plan of the plain way back is all there is then."""
+    from unmigrate.errors import UnmigrateError
+    from unmigrate.park import vault
+
+    try:
+        vault.version(connection)
+    except UnmigrateError as error:
+        return [f"what a guarded deploy kept is not known: {error}; {error.remedy}"]
+    return []
+
+
+def _mixed(target: Any, count: int) -> list[str]:
+    from unmigrate.errors import RefusedError
+
+    try:
+        planning.refuse_mixed(target, count)
+    except RefusedError as error:
+        return [f"rollback refuses this: {error}; {error.remedy}"]
+    return []
 
 
 def measured(connection: Any, stored: Sequence[Any]) -> list[Any]:

@@ -118,6 +118,22 @@ def choose(target: Target, name: str | None, last: int | None, to: str | None) -
     return count
 
 
+def refuse_next(target: Target) -> None:
+    """Raise RefusedError where what was applied last was rolled back already, and nothing was deployed since: the same words, given again
+    as nobody saw how it ended, would mean the migration before it.
+    """
+    from unmigrate.park import vault
+
+    walked = [o for o in vault.operations(target.connection) if o.kind in ("rollback", "redo", "deploy", "guard") and o.state == "done"]
+    if not walked or walked[-1].kind != "rollback" or target.failed or not target.applied:
+        return
+    last = walked[-1]
+    finished = [row.finished_at for state in target.states for row in state.rows if row.finished_at]
+    if not set(target.applied) & set(last.migrations) and max(finished, default=last.started_at) <= last.started_at:
+        message = f"{', '.join(last.migrations)} was rolled back already (operation {last.id}); next would be {target.applied[-1]}"
+        raise RefusedError(message, code="rolled-back", remedy=f"unmigrate rollback {target.applied[-1]}, if that is what you want")
+
+
 def stored(target: Target, name: str | None, last: int | None, to: str | None) -> list[Plan] | None:
     """The ways back that a guarded deploy left in the vault, newest first; None where planning on scratch is needed."""
     from unmigrate.execute.ways import rollback_plans
@@ -126,6 +142,17 @@ def stored(target: Target, name: str | None, last: int | None, to: str | None) -
         return None
     count = chosen(target.migrations, target.applied, name, last, to)
     return rollback_plans(target.connection, target.applied[-count:][::-1]) if count else None
+
+
+def refuse_mixed(target: Target, count: int) -> None:
+    """Raise RefusedError where some of the last `count` have a way in the vault: one plan for all of them would lose what is kept there."""
+    from unmigrate.execute.ways import rollback_plans
+
+    names = target.applied[-count:][::-1]
+    kept = [name for name in names if rollback_plans(target.connection, [name])]
+    if kept and len(names) > 1:
+        message = f"only {', '.join(kept)} was guarded when it was deployed: one plan for all would lose what the vault keeps"
+        raise RefusedError(message, code="mixed", remedy=f"roll them back one after the other, first unmigrate rollback {names[0]}")
 
 
 def unproved(plan: Plan) -> RefusedError:

@@ -1,11 +1,10 @@
 """unmigrate purge"""
 
-import sys
 from typing import Any
 
 import click
 
-from unmigrate.cli import options, render
+from unmigrate.cli import asking, options, render
 
 
 @click.command("purge", epilog="Example: unmigrate purge --url postgresql://…/app --yes")
@@ -26,7 +25,6 @@ def command(now: bool, days: float | None, dry_run: bool, yes: bool, as_json: bo
     from datetime import UTC, datetime
 
     from unmigrate.cli.target import connect_only
-    from unmigrate.errors import RefusedError
     from unmigrate.park.purge import due, kept, purge, statements
     from unmigrate.snapshot import leftovers
     from unmigrate.snapshot.merge import SCHEMA
@@ -49,10 +47,7 @@ def command(now: bool, days: float | None, dry_run: bool, yes: bool, as_json: bo
         if old:
             plan[SCHEMA] = list(leftovers.statements(connection))
         if (chosen or old) and not (yes or dry_run):
-            if not sys.stdin.isatty():
-                raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at it with --dry-run, then add --yes")
-            if not click.confirm("Drop it for good?", err=True):
-                raise click.Abort
+            asking.confirmed("Drop it for good?")
         if not dry_run:
             for k in chosen:
                 purge(connection, k.guard)

@@ -1,11 +1,10 @@
 """unmigrate redo"""
 
-import sys
 from typing import Any
 
 import click
 
-from unmigrate.cli import options, render
+from unmigrate.cli import asking, options, render
 
 
 @click.command("redo", epilog="Example: unmigrate redo --url postgresql://…/app --yes")
@@ -22,7 +21,6 @@ def command(name: str | None, as_json: bool, **rest: Any) -> int:
     Only for migrations that `unmigrate deploy` guarded. Exit 3: refused, nothing changed.
     """
     from unmigrate.cli.target import open_target
-    from unmigrate.errors import RefusedError
     from unmigrate.execute.rollback import execute
     from unmigrate.execute.ways import redo_plan
 
@@ -30,10 +28,7 @@ def command(name: str | None, as_json: bool, **rest: Any) -> int:
     with open_target(options.where(rest)) as target:
         plan = redo_plan(target.connection, name)
         if not (flags["yes"] or flags["dry_run"]):
-            if not sys.stdin.isatty():
-                raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="add --yes")
-            if not click.confirm(f"Apply {plan.migrations[0]} again on {target.url.display}?", err=True):
-                raise click.Abort
+            asking.confirmed(f"Apply {plan.migrations[0]} again on {target.url.display}?")
         outcome = execute(
             target.open, plan, accept_loss=False, lock_timeout_ms=flags["lock_timeout"], max_lock_seconds=flags["max_lock"],
             dry_run=flags["dry_run"], on_progress=render.say,

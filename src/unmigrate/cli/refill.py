@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from unmigrate.cli import options, refilling, render, snapshots
+from unmigrate.cli import asking, options, refilling, render, snapshots
 
 
 @click.command("refill", epilog="Example: unmigrate refill 20250601120000_bad --yes")
@@ -43,7 +43,8 @@ def command(migration: str | None, snapshot: str | None, given: str | None, as_j
     if flags["dry_run"]:
         return _would(source, at, given, losses, as_json)
     names = ", ".join(loss.object for loss in losses)
-    snapshots.confirmed(f"Bring back {names} on {source.url.display}?", flags["yes"])
+    if not flags["yes"]:
+        asking.confirmed(f"Bring back {names} on {source.url.display}?")
     with (
         render.waiting("refilling") as tell,
         refilling.opened(source, at, given, undone.migrations, losses, keep=flags["keep_restored"], tell=tell) as other,

@@ -1,6 +1,7 @@
 """How things look: errors, colour only on a terminal, progress only for people."""
 
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -50,6 +51,39 @@ def paragraph(text: str, indent: int = 2, *, err: bool = False, first: Callable[
 def styled(word: str, width: int = 0) -> str:
     """A verdict in its colour; width: columns to fill, which colours do not count for."""
     return click.style(f"{word:{width}}", fg=STYLE.get(word))
+
+
+class _Outliving:
+    """A stream that goes on to nowhere when nobody reads it any more (`| head`)."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return int(self._stream.write(text))
+        except BrokenPipeError:
+            return self._nowhere(len(text))
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._nowhere()
+
+    def _nowhere(self, length: int = 0) -> int:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+        return length
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def outlive_readers() -> None:
+    """What changes a database is not stopped in the middle because nobody reads on."""
+    sys.stdout, sys.stderr = _Outliving(sys.stdout), _Outliving(sys.stderr)
 
 
 def print_json(value: Any) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from unmigrate.cli import options
+from unmigrate.cli import asking, options
 
 
 @click.command("resume", epilog="Example: unmigrate resume --approve reverse")
@@ -19,14 +19,14 @@ def command(run: str | None, approve: tuple[str, ...], accept_loss: bool, url: s
 
     Exit 0: done; 6: stopped again.
     """
-    from unmigrate.cli.run_common import ask, finish, open_store, scene_again, session
+    from unmigrate.cli.run_common import finish, open_store, scene_again, session
     from unmigrate.runbook import runner
 
     last = session(project, run)
     scene = scene_again(last, project, url, frozenset((*approve, *(("loss",) if accept_loss else ()))))
 
     def asked(step: object, shown: list[str]) -> bool:
-        return ask(f"Go on with {getattr(step, 'title', step)}?\n  " + "\n  ".join(shown), refuse=False)
+        return asking.agreed(f"Go on with {getattr(step, 'title', step)}?\n  " + "\n  ".join(shown))
 
     result = runner.resume(open_store(scene.config), scene, last, asked)
     return finish(scene, result, as_json=as_json)

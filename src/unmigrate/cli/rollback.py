@@ -1,13 +1,12 @@
 """unmigrate rollback"""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from unmigrate.cli import options, planning, refilling, render, ways_out
+from unmigrate.cli import asking, options, planning, refilling, render, ways_out
 
 
 @click.command("rollback", epilog="Example: unmigrate rollback --last 1 --url postgresql://…/app --yes")
@@ -38,15 +37,19 @@ def command(name: str | None, last: int | None, to: str | None, plan_file: Path 
     included. Exit 3: refused, nothing changed; 5: failed and rolled back; 6: partly done, run it again.
     """
     from unmigrate.cli.target import open_target
+    from unmigrate.park import vault
 
     keys = ("yes", "accept_loss", "dry_run", "lock_timeout", "max_lock", "concurrently", "verbose")
     flags = {k: rest.pop(k) for k in (*keys, *ways_out.FLAGS, "refill", "fill_touched", "batch", "jobs", "keep_restored")}
     at = options.where(rest)
     with open_target(at) as target:
+        vault.version(target.connection)  # one that may not be read would be taken for none
         if (unfinished := _resume(target, dry_run=flags["dry_run"])) is not None:
             if flags["refill"]:
                 render.say("what it destroyed is not brought back yet: unmigrate refill")
             return _report([unfinished], as_json)
+        if flags["yes"] and name is None and to is None and plan_file is None:
+            planning.refuse_next(target)
         if plan_file is None and (stored := planning.stored(target, name, last, to)):
             return _execute(at, target, stored, flags, as_json)
         plan = _from_file(plan_file, target) if plan_file else _make(at, target, name, last, to, flags)
@@ -91,6 +94,7 @@ def _make(at: options.Where, target: Any, name: str | None, last: int | None, to
     if target.failed:
         return planning.make_failed_plan(at, target, name)
     count = planning.choose(target, name, last, to)
+    planning.refuse_mixed(target, count)
     return planning.make_plan(
         at, target.history(), count, schema=target.url.schema, major=target.major, strict=True,
         concurrently=flags["concurrently"], fill=fill, target=target,
@@ -99,6 +103,7 @@ def _make(at: options.Where, target: Any, name: str | None, last: int | None, to
 
 def _execute(at: options.Where, target: Any, plans: Any, flags: dict[str, Any], as_json: bool) -> int:
     """Show, ask, switch. Several plans, newest first, switch one after the other: the ledger names the state between them."""
+    from unmigrate.cli.several import one_by_one
     from unmigrate.cli.show_plan import show, show_brief
     from unmigrate.execute.refuse import refuse_counted
     from unmigrate.execute.rollback import execute, inspect
@@ -122,28 +127,29 @@ def _execute(at: options.Where, target: Any, plans: Any, flags: dict[str, Any], 
         if not (flags["yes"] or flags["dry_run"]):
             limits = {"accept_loss": flags["accept_loss"], "max_lock_seconds": flags["max_lock"], "returning": back.returning}
             refuse_counted(shown[0], **limits)  # rather now than after a "yes"
-            if not _confirmed(target, [name for plan in plans for name in plan.migrations]):
-                raise click.Abort
-        outcomes = [
-            execute(
+            asking.confirmed(f"\nUndo {', '.join(name for plan in plans for name in plan.migrations)} on {target.url.display}?")
+
+        def undo(plan: Any) -> Any:
+            return execute(
                 target.open, plan, accept_loss=flags["accept_loss"], lock_timeout_ms=flags["lock_timeout"],
                 max_lock_seconds=flags["max_lock"], dry_run=flags["dry_run"], on_progress=render.say, returning=back.returning,
-            )
-            for plan in (plans[:1] if flags["dry_run"] else plans)
-        ]  # fmt: skip
-        refilled = None if flags["dry_run"] else back.refill()
+            )  # fmt: skip
+
+        rest = _rest(target, plans)
+        outcomes, problem = one_by_one(plans[:1] if flags["dry_run"] else plans, undo, lambda _: f"unmigrate rollback {rest}")
+        refilled = None if flags["dry_run"] or problem else back.refill()
     status = _report(outcomes, as_json, refilled)
     if not flags["dry_run"] and not as_json:
-        _warn(target, [name for plan in plans for name in plan.migrations])
+        _warn(target, [name for outcome in outcomes for name in outcome.migrations])
+    if problem is not None:
+        raise problem
     return status
 
 
-def _confirmed(target: Any, names: Any) -> bool:
-    from unmigrate.errors import RefusedError
-
-    if not sys.stdin.isatty():
-        raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at the plan with --dry-run, then add --yes")
-    return click.confirm(f"\nUndo {', '.join(names)} on {target.url.display}?", err=True)
+def _rest(target: Any, plans: Any) -> str:
+    """What names the same migrations however many of them are undone already."""
+    before = target.applied[: target.applied.index(plans[-1].migrations[-1])] if len(plans) > 1 else []
+    return f"--to {before[-1]}" if before else "undoes the next one"
 
 
 def _report(outcomes: Any, as_json: bool, refilled: Any = None) -> int:
@@ -164,7 +170,8 @@ def _warn(target: Any, names: list[str]) -> None:
     folders = {m.name for m in target.migrations}
     shipped = [name for name in names if name in folders]
     if shipped:
+        click.echo(err=True)
         render.say(
-            f"\nThe folder still ships {', '.join(shipped)}: the next `prisma migrate deploy` applies it again. "
+            f"The folder still ships {', '.join(shipped)}: the next `prisma migrate deploy` applies it again. "
             "Deploy the app version from before it, or take the folder out, before anything deploys."
         )

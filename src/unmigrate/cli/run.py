@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from unmigrate.cli import options, planning, render
-from unmigrate.cli.run_common import Chosen, ask, decide, finish, open_store, scene_of
+from unmigrate.cli import asking, options, planning, render, ways_out
+from unmigrate.cli.run_common import Chosen, decide, finish, open_store, scene_of
 from unmigrate.words import amount
 
 _WAYS = {"reverse": "the reverse way: the schema goes back, in this database", "restore": "restoring: the app moves to another database"}
@@ -40,7 +40,7 @@ def command() -> None:
 @click.option("--accept-loss", is_flag=True, help="Go on although something is lost; it is copied to the vault first.")
 @click.option("--lock-timeout", type=int, default=200, metavar="MS", help="Wait this long for locks per try. Default: 200.")
 @click.option("--max-lock", type=float, default=5.0, metavar="SECONDS", help="Refuse when locks would be held longer. Default: 5.")
-@click.option("--fill", multiple=True, metavar="'COLUMN = SQL'", help="Value for a column that returns as NOT NULL.")
+@ways_out.options
 @click.option("--dry-run", is_flag=True, help="Print the whole runbook, filled in; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before it begins. Never implies --accept-loss or --approve.")
 @options.json_option
@@ -64,9 +64,9 @@ def rollback(name: str | None, last: int | None, to: str | None, as_json: bool, 
         "accept_loss",
         "lock_timeout",
         "max_lock",
-        "fill",
         "dry_run",
         "yes",
+        *ways_out.FLAGS,
     )
     flags = {k: rest.pop(k) for k in keys}
     at = options.where(rest)
@@ -79,18 +79,15 @@ def rollback(name: str | None, last: int | None, to: str | None, as_json: bool, 
         finally:
             scene.keep.discard()
     if not flags["yes"]:
-        _show(scene, False, brief=True)
-        agreed = False
         try:
-            agreed = ask(f"\nBegin run {scene.spec.run} on {scene.spec.display}?")
-        finally:
-            if not agreed:
-                scene.keep.discard()
-        if not agreed:
-            raise click.Abort
+            _show(scene, False, brief=True)
+            asking.confirmed(f"\nBegin run {scene.spec.run} on {scene.spec.display}?")
+        except BaseException:
+            scene.keep.discard()
+            raise
     store = open_store(scene.config)
     store.prepare()
-    result = runner.begin(store, scene, lambda step, shown: ask(f"Go on with {step.title}?\n  " + "\n  ".join(shown), refuse=False))
+    result = runner.begin(store, scene, lambda step, shown: asking.agreed(f"Go on with {step.title}?\n  " + "\n  ".join(shown)))
     return finish(scene, result, as_json=as_json)
 
 

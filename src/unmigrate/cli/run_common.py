@@ -3,16 +3,13 @@
 import getpass
 import os
 import socket
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import click
-
-from unmigrate.cli import options, planning, refilling, render
+from unmigrate.cli import options, planning, refilling, render, ways_out
 from unmigrate.config import Config, load
 from unmigrate.errors import EnvironmentProblem, RefusedError, UsageError
 
@@ -38,9 +35,11 @@ def decide(at: options.Where, name: str | None, last: int | None, to: str | None
     """The way, its plans from the vault or made on scratch, and the tag that fits. Raises as rollback does."""
     from unmigrate.cli.target import open_target
     from unmigrate.execute.rollback import inspect, pending
+    from unmigrate.park import vault
 
     config = load(at.project)
     with open_target(at) as target:
+        vault.version(target.connection)  # one that may not be read would be taken for none
         if waiting := pending(target.connection):
             message = f"operation {waiting[0].id} is not finished"
             raise RefusedError(message, code="unfinished", remedy="unmigrate rollback finishes it first")
@@ -132,22 +131,17 @@ def _text(path: Path | None) -> str | None:
 
 
 def _plans(at: options.Where, target: Any, name: str | None, last: int | None, to: str | None, flags: dict[str, Any]) -> list[Any]:
-    from unmigrate.execute.ways import rollback_plans
-    from unmigrate.plan.build import chosen
-
     if target.failed:
         return [planning.make_failed_plan(at, target, name)]
-    if target.applied and not flags["fill"]:
-        count = chosen(target.migrations, target.applied, name, last, to)
-        if count and (stored := rollback_plans(target.connection, target.applied[-count:][::-1])):
-            return stored
-    fill = planning.parse_fill(flags["fill"])
-    count = planning.choose(target, name, last, to)
-    return [
-        planning.make_plan(
-            at, target.history(), count, schema=target.url.schema, major=target.major, strict=True, fill=fill, target=target
-        )
-    ]  # fmt: skip
+    if (plans := planning.stored(target, name, last, to)) is None:
+        count, fill = planning.choose(target, name, last, to), planning.parse_fill(flags["fill"])
+        planning.refuse_mixed(target, count)
+        plans = [
+            planning.make_plan(
+                at, target.history(), count, schema=target.url.schema, major=target.major, strict=True, fill=fill, target=target
+            )
+        ]  # fmt: skip
+    return ways_out.applied(plans, ways_out.parsed(flags))
 
 
 def fitting_tag(config: Config, target: Any, keep: set[str]) -> str | None:
@@ -186,28 +180,17 @@ def scene_of(chosen: Chosen, allow: frozenset[str], *, as_json: bool = False) ->
 
 def scene_to_look(at: options.Where) -> "Scene":
     """A scene of no run, for questions that change nothing: every step there is. Raises what finding the project raises."""
-    from unmigrate.prisma.url import parse_url
+    from unmigrate.cli.target import url_of
     from unmigrate.runbook.model import Spec
     from unmigrate.runbook.scene import Scene
     from unmigrate.runbook.steps import names_for
     from unmigrate.runbook.store import Fixed
 
     config, project = load(at.project), options.load_project(at)
-    if project.url is None:
-        raise UsageError("no database URL was found", code="no-url")
-    url = parse_url(project.url)
+    url = url_of(project)
     steps = {*names_for(config, "reverse", maintenance=True), *names_for(config, "restore", maintenance=True)}
     spec = Spec("doctor", str(at.project.resolve()), "reverse", (), url.display, url.schema, tuple(steps))
-    return Scene(spec, config, Fixed({"source": project.url}), os.environ)
-
-
-def ask(question: str, *, refuse: bool = True) -> bool:
-    """Ask at the terminal. Without one: RefusedError, or no."""
-    if not sys.stdin.isatty():
-        if refuse:
-            raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at it with --dry-run, then add --yes")
-        return False
-    return click.confirm(question, err=True)
+    return Scene(spec, config, Fixed({"source": str(project.url)}), os.environ)
 
 
 def open_store(config: Config) -> "Store":

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from unmigrate.cli import options, render, snapshots
+from unmigrate.cli import asking, options, render, snapshots
 from unmigrate.words import amount
 
 
@@ -50,9 +50,11 @@ def list_(before: str | None, as_json: bool, provider: str | None, **rest: Any) 
         render.print_json({"provider": source.provider.name, "snapshots": [x.to_json() for x in (verdicts or found)]})
         return 0
     for number, each in enumerate(found):
-        verdict = "" if not verdicts else "  before it" if not verdicts[number].reason else f"  no: {verdicts[number].reason}"
-        shown = f"{each.created_at:%Y-%m-%d %H:%M:%S}  {each.lsn or '-':>12}  {snapshots.size(each.size):>9}"
-        click.echo(f"{shown}  {'protected' if each.protected else '         '}  {each.id}{verdict}")
+        verdict = "" if not verdicts else f": no: {reason}" if (reason := verdicts[number].reason) else ": before it"
+        render.paragraph(f"{each.id}{verdict}", 0)
+        at = f" at {each.lsn}" if each.lsn else ""
+        kept = ", protected" if each.protected else ""
+        render.paragraph(f"{each.created_at:%Y-%m-%d %H:%M:%S %Z}{at}, {snapshots.size(each.size)}{kept}")
         _note(each)
     if not found:
         click.echo("There is no snapshot.")
@@ -101,7 +103,8 @@ def drop(snapshot: str, force: bool, dry_run: bool, yes: bool, as_json: bool, pr
         require_free(found, source.provider.snapshots(), _points(source))
     if dry_run:
         return snapshots.tell_commands(source.provider.shown_drop(found.id), as_json)
-    snapshots.confirmed(f"Drop snapshot {found.id} for good?", yes)
+    if not yes:
+        asking.confirmed(f"Drop snapshot {found.id} for good?")
     source.provider.drop(found.id)
     return _dropped([found.id], as_json)
 
@@ -122,8 +125,8 @@ def prune(keep: int, dry_run: bool, yes: bool, as_json: bool, provider: str | No
     old = [s.id for s in found[:-keep] if not s.protected and s.id not in needed]
     if dry_run:
         return snapshots.tell_commands(tuple(line for each in old for line in source.provider.shown_drop(each)), as_json)
-    if old:
-        snapshots.confirmed(f"Drop {amount(len(old), 'snapshot')} for good?", yes)
+    if old and not yes:
+        asking.confirmed(f"Drop {amount(len(old), 'snapshot')} for good?")
     dropped = [each for each in reversed(old) if _went(source.provider, each)]  # what builds upon another goes before it
     return _dropped(dropped[::-1], as_json)
 

@@ -96,17 +96,3 @@ def tell_commands(lines: tuple[str, ...], as_json: bool) -> int:
         for line in lines:
             click.echo(line)
     return 0
-
-
-def confirmed(question: str, yes: bool) -> None:
-    """Raises RefusedError where nobody can be asked, Abort for a no."""
-    import sys
-
-    from unmigrate.errors import RefusedError
-
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise RefusedError("nobody is there to say yes", code="no-terminal", remedy="look at it with --dry-run, then add --yes")
-    if not click.confirm(question, err=True):
-        raise click.Abort

@@ -7,10 +7,12 @@ from typing import Any
 
 import psycopg
 
+from unmigrate.cli import render
 from unmigrate.cli.options import Where, load_project
 from unmigrate.config import Config
 from unmigrate.config import load as load_config
 from unmigrate.errors import RefusedError, UsageError
+from unmigrate.execute.blocking import told_waits
 from unmigrate.prisma.ledger import MigrationState, read_ledger, states
 from unmigrate.prisma.migrations import Migration, read_migrations
 from unmigrate.prisma.project import Project
@@ -72,15 +74,16 @@ def connect_only(at: Where) -> Iterator[tuple[psycopg.Connection[Any], Config]]:
 
 def connecting(at: Where) -> Callable[[], psycopg.Connection[Any]]:
     """What connects to --url, or to the project's database, each time it is called."""
-    url = parse_url(at.url) if at.url else _url(load_project(at))
+    url = parse_url(at.url) if at.url else url_of(load_project(at))
     return lambda: connect(url)
 
 
-def _url(project: Project) -> DatabaseUrl:
+def url_of(project: Project) -> DatabaseUrl:
     if project.url is None:
-        where = f": {project.url_source}" if project.url_source else ""
-        remedy = "give --url, or set the variable that the datasource names"
-        raise UsageError(f"no database URL was found{where}", code="no-url", remedy=remedy)
+        named = project.url_source.isidentifier()
+        why = f"{project.url_source} is not set" if named else f"{project.url_source} does not say it in plain words"
+        remedy = f"set {project.url_source}, or give --url" if named else "give --url"
+        raise UsageError(f"no database URL was found: {why}", code="no-url", remedy=remedy)
     return parse_url(project.url)
 
 
@@ -89,7 +92,7 @@ def url_text(at: Where) -> str:
     if at.url:
         return at.url
     project = load_project(at)
-    _url(project)
+    url_of(project)
     return str(project.url)
 
 
@@ -100,13 +103,14 @@ def open_target(at: Where, *, ledger: bool = True) -> Iterator[Target]:
     ledger: refuse a database without one.
     """
     project, migrations = load(at)
-    url = _url(project)
+    url = url_of(project)
     connection = connect(url)
     try:
         rows = read_ledger(connection, url.schema)
         if rows is None and ledger:
             remedy = f'the ledger is looked for in schema "{url.schema}": check ?schema= in the URL'
             raise RefusedError("this database has no _prisma_migrations table", code="no-ledger", remedy=remedy)
-        yield Target(project, migrations, url, connection, states(migrations, rows or ()), rows is not None)
+        with told_waits(connection, lambda: connect(url), render.say):
+            yield Target(project, migrations, url, connection, states(migrations, rows or ()), rows is not None)
     finally:
         connection.close()

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from unmigrate.cli import planning
+from unmigrate.cli import asking, planning
 from unmigrate.words import amount
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,7 +68,7 @@ def asked(plan: Any, decisions: Any) -> Any:
         offered = ", ".join(f"[{letter}] {_WORDS[letter]}" for letter in (*letters, "q"))
         letter = click.prompt(offered, type=click.Choice([*letters, "q"]), default="q", show_choices=False, err=True)
         if letter == "q":
-            raise click.Abort
+            raise asking.Declined
         if letter == "f":
             value = click.prompt(f"SQL for {blocker.object}", err=True)
             decisions = replace(decisions, fill={**decisions.fill, blocker.object: value})

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
@@ -18,7 +18,7 @@ _SNAPSHOTS = f"""
 select {_WHO} from pg_stat_activity a where a.datname = current_database() and a.pid <> pg_backend_pid()
 and a.state like 'idle in transaction%%' and a.backend_xmin is not null order by a.xact_start"""
 SNAPSHOT_SECONDS = 10.0
-TOLD_AFTER = 1.0  # seconds
+TOLD_AFTER, TOLD_AGAIN_AFTER = 1.0, 15.0  # seconds
 
 
 def backend(connection: psycopg.Connection[Any]) -> int:
@@ -45,11 +45,48 @@ def _named(rows: Iterable[tuple[Any, ...]]) -> tuple[str, ...]:
     return tuple(f"pid {pid} ({what})" for pid, what in rows)
 
 
-class Watch:
-    """Looks at one backend's waits. Best effort: where no second connection is to be had, it knows nothing. say: told of long ones."""
+@contextmanager
+def told_waits(
+    connection: psycopg.Connection[Any], connect: Callable[[], psycopg.Connection[Any]], say: Callable[[str], None]
+) -> Iterator[None]:
+    """Say who is in the way of what this connection asks, wherever an answer takes long. Best effort.
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], pid: int, say: Callable[[str], None] = lambda _: None) -> None:
-        self._connect, self._pid, self._say = connect, pid, say
+    connect: for a second connection, made when there is something to ask.
+    """
+    stop = threading.Event()
+    thread = threading.Thread(target=_tell_waits, args=[connection, backend(connection), connect, say, stop], daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _tell_waits(
+    connection: psycopg.Connection[Any], pid: int, connect: Callable[[], psycopg.Connection[Any]], say: Callable[[str], None],
+    stop: threading.Event,
+) -> None:  # fmt: skip
+    due = time.monotonic() + TOLD_AFTER
+    while not stop.wait(TOLD_AFTER / 5):
+        if connection.info.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
+            due = time.monotonic() + TOLD_AFTER
+        elif time.monotonic() > due:
+            due = time.monotonic() + TOLD_AGAIN_AFTER
+            try:
+                with closing(connect()) as other:
+                    found = _named(other.execute(_BLOCKING, [pid]))
+            except Exception:  # whatever it is, the work goes on without these names
+                return
+            if found:
+                say(f"waiting for {', '.join(found[:3])}")
+
+
+class Watch:
+    """Looks at one backend's waits. Best effort: where no second connection is to be had, it knows nothing."""
+
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], pid: int) -> None:
+        self._connect, self._pid = connect, pid
         self._connection: psycopg.Connection[Any] | None = None
         self.last: tuple[str, ...] = ()
 
@@ -66,16 +103,12 @@ class Watch:
             thread.join()
 
     def _look(self, stop: threading.Event) -> None:
-        began, told = time.monotonic(), tuple[str, ...]()
         try:
             if self._connection is None:
                 self._connection = self._connect()
             while not stop.wait(POLL_SECONDS):
                 now = _named(self._connection.execute(_BLOCKING, [self._pid]))
                 self.last = now or self.last
-                if now and time.monotonic() - began > TOLD_AFTER and not told:
-                    self._say(f"waiting for {', '.join(now[:3])}")
-                    told = now
         except Exception:  # whatever it is, the rollback goes on without these names
             stop.wait()
 

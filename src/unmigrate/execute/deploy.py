@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from unmigrate.errors import FailedError, RefusedError
+from unmigrate.execute.blocking import told_waits
 from unmigrate.execute.refuse import refuse_armed, refuse_loss, refuse_not_pending
 from unmigrate.execute.rollback import Connect, Outcome, execute
 from unmigrate.execute.switch import Hook
@@ -60,7 +61,7 @@ def _as_it_is(connect: Connect, plan: Plan, *, accept_loss: bool, dry_run: bool,
     (name,) = plan.migrations
     with closing(connect()) as connection:
         connection.autocommit = True
-        with deploy_lock(connection):
+        with deploy_lock(connection), told_waits(connection, connect, on_progress):
             refuse_armed(connection)
             refuse_not_pending(connection, plan)
             if not accept_loss:

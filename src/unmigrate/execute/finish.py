@@ -2,8 +2,6 @@
 
 import re
 import time
-from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -11,7 +9,6 @@ import psycopg
 from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.read import read_catalog
 from unmigrate.errors import PartialError
-from unmigrate.execute.blocking import Watch, backend
 from unmigrate.execute.switch import BUSY, Hook
 from unmigrate.park import vault
 from unmigrate.park.vault import Journalled
@@ -24,10 +21,9 @@ _TRIES = 50
 
 
 def run_phase(
-    connection: psycopg.Connection[Any], operation: str, phase: str, connect: Callable[[], psycopg.Connection[Any]], *,
-    lock_timeout_ms: int, on_progress: Hook, on_step: Hook,
+    connection: psycopg.Connection[Any], operation: str, phase: str, *, lock_timeout_ms: int, on_progress: Hook, on_step: Hook
 ) -> tuple[str, ...]:  # fmt: skip
-    """Do the pending steps of a phase and return them. connect: to look who keeps one waiting. Raises PartialError where one fails."""
+    """Do the pending steps of a phase and return them. Raises PartialError where one fails."""
     done = []
     step: Journalled | None = None
     try:
@@ -40,8 +36,7 @@ def run_phase(
             if step.transactional:
                 _inside(connection, operation, step, lock_timeout_ms, on_step)
             else:
-                with closing(Watch(connect, backend(connection), on_progress)) as watch, watch.looking():
-                    _outside(connection, operation, step, on_step)
+                _outside(connection, operation, step, on_step)
             on_step(f"{phase} {step.number} journalled")
             done.append(step.sql)
     except psycopg.Error as error:

@@ -1,5 +1,6 @@
 """Refusals: each looks at what was found on the target and raises, or lets the rollback go on. Nothing was changed yet."""
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -15,6 +16,7 @@ from unmigrate.prisma.ledger import read_ledger, states
 from unmigrate.sql import script
 from unmigrate.words import amount
 
+_CREATES_INDEX = re.compile(r"\s*CREATE\s+(UNIQUE\s+)?INDEX\b", re.IGNORECASE)
 NAMED = 8  # so many are named in an error's one line
 
 
@@ -142,4 +144,10 @@ def refuse_long_locks(plan: Plan, max_seconds: float, overhead: float = 0.0) -> 
     worst = max(plan.locks, key=lambda lock: lock.seconds or 0, default=None)
     most = f"most of it for a {worst.work} of {worst.table}" if worst and (worst.seconds or 0) > overhead else "most of it for checks"
     message = f"locks would be held about {total:.1f} s, {most}; the limit is {max_seconds:g} s"
-    raise RefusedError(message, code="lock", remedy=f"allow it with --max-lock {total * 1.5:.0f}, or try --concurrently")
+    raise RefusedError(message, code="lock", remedy=f"allow it with --max-lock {total * 1.5:.0f}{or_concurrently(plan)}")
+
+
+def or_concurrently(plan: Plan) -> str:
+    """The other remedy for long locks, where there is one: a rollback planned now that builds an index under them."""
+    builds = any(s.phase == "switch" and _CREATES_INDEX.match(s.sql) for s in plan.steps)
+    return ", or try unmigrate rollback --concurrently" if builds and plan.kind == "rollback" and not plan.guard else ""

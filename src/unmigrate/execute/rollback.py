@@ -13,7 +13,7 @@ from unmigrate.catalog.observer import Observer
 from unmigrate.catalog.read import show_parked
 from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, RefusedError, UnmigrateError
 from unmigrate.execute import finish
-from unmigrate.execute.blocking import Watch, backend, wait_for_snapshots
+from unmigrate.execute.blocking import Watch, backend, told_waits, wait_for_snapshots
 from unmigrate.execute.duration import looking
 from unmigrate.execute.inspect import before_switch, inspect, measure
 from unmigrate.execute.privileges import require_privileges
@@ -62,15 +62,17 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
 
+    def done(self) -> str:
+        names = ", ".join(self.migrations)
+        if self.kind != "rollback":
+            return f"{'Deployed' if self.kind == 'deploy' else 'Applied again'} {names}"
+        return f"Rolled back {names}" if self.ledger_rows else f"Finished {names}"
+
     def lines(self) -> list[str]:
         if self.dry_run:
             return [f"Dry run of plan {self.plan}: nothing was changed; it would have gone through."]
-        names = ", ".join(self.migrations)
-        if self.kind != "rollback":
-            done = f"{'Deployed' if self.kind == 'deploy' else 'Applied again'} {names}"
-        else:
-            done = f"Rolled back {names}" if self.ledger_rows else f"Finished {names}"
-        lines = [f"{done} (operation {self.operation})."]
+        operation = f" (operation {self.operation})" if self.operation else ""
+        lines = [f"{self.done()}{operation}."]
         if self.tries:
             rows = "1 ledger row" if self.ledger_rows == 1 else f"{self.ledger_rows} ledger rows"
             archived = f"; {rows} archived in the vault" if self.kind == "rollback" else ""
@@ -152,7 +154,8 @@ def _session(asked: _Asked) -> Iterator[psycopg.Connection[Any]]:
             lock.__enter__()
         try:
             asked.on_step("deploy lock")
-            yield connection
+            with told_waits(connection, asked.connect, asked.on_progress):
+                yield connection
         finally:
             with suppress(psycopg.Error):  # the lock ends with the connection
                 lock.__exit__(None, None, None)
@@ -187,7 +190,7 @@ def _roll_back(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, p
                 refuse_blocked(before_switch(connection, plan))
             wait_for_snapshots(connection, [lock.table for lock in plan.locks if lock.work == "rewrite"], asked.on_progress)
             pid = backend(connection)
-        asked.on_progress("switching")
+        asked.on_progress(f"switching: {', '.join(plan.migrations)}")
         with closing(Watch(asked.connect, pid)) as watch:
             limits, on_step, on_progress = asked.limits, asked.on_step, asked.on_progress
             done = switch(Run(connection, plan, operation, limits, rows, observer, watch, on_step, on_progress, labels, asked.record))
@@ -236,9 +239,8 @@ def _prepare(asked: _Asked, connection: psycopg.Connection[Any], plan: Plan, ope
 
 def _run_phase(asked: _Asked, connection: psycopg.Connection[Any], operation: str, phase: str) -> tuple[str, ...]:
     return finish.run_phase(
-        connection, operation, phase, asked.connect, lock_timeout_ms=asked.limits.lock_timeout_ms, on_progress=asked.on_progress,
-        on_step=asked.on_step,
-    )  # fmt: skip
+        connection, operation, phase, lock_timeout_ms=asked.limits.lock_timeout_ms, on_progress=asked.on_progress, on_step=asked.on_step
+    )
 
 
 def _abandon(asked: _Asked, connection: psycopg.Connection[Any], operation: str, plan: Plan, labels: frozenset[str]) -> None:
@@ -281,7 +283,8 @@ def _look_up(asked: _Asked, operation: str, plan: Plan, lost: ConnectionLost) ->
         raise
     except (psycopg.Error, UnmigrateError) as error:
         message = "the connection was lost during the switch, and the server cannot be asked whether it was committed"
-        remedy = "when the server is back, run unmigrate rollback again: it finishes, or starts anew"
+        names, stands = ", ".join(plan.migrations), "not applied" if plan.kind == "rollback" else "applied"
+        remedy = f"when the server is back, ask unmigrate status: it was committed if {names} is {stands}; if not, give the command again"
         raise PartialError(message, code="connection", remedy=remedy) from error
     message = "the connection was lost during the switch: rolled back, the old state stands"
     raise FailedError(message, code="connection", remedy="run it again") from lost

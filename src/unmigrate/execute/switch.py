@@ -17,7 +17,7 @@ from unmigrate.errors import FailedError
 from unmigrate.execute import copies
 from unmigrate.execute.blocking import Watch
 from unmigrate.execute.inspect import recheck
-from unmigrate.execute.refuse import refuse_blocked, refuse_drift, refuse_loss
+from unmigrate.execute.refuse import or_concurrently, refuse_blocked, refuse_drift, refuse_loss
 from unmigrate.park import vault
 from unmigrate.park.publications import follow
 from unmigrate.plan.model import Lock, Loss, Plan
@@ -34,6 +34,7 @@ SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
 SET LOCAL statement_timeout = 0;
 SET LOCAL unmigrate.operating = 'on'"""
 # Not around a migration: it runs as Prisma would run it.
+_OUR_BLOCK = "DO $unmigrate$"
 _OURS = f"SET LOCAL row_security = off; {UNCHECKED_BODIES}; SET LOCAL plan_cache_mode = force_generic_plan"
 _WRITTEN = """
 select relid::int8, format('%I.%I', schemaname, relname), (n_tup_ins + n_tup_upd + n_tup_del)::int8 from pg_stat_xact_user_tables
@@ -105,8 +106,8 @@ class _Disturbed(Exception):
 class _Deadline:
     """Keeps every statement, and all of them together, within the time for which locks may be held."""
 
-    def __init__(self, connection: psycopg.Connection[Any], seconds: float) -> None:
-        self._connection, self._end, self.seconds = connection, time.monotonic() + seconds, seconds
+    def __init__(self, connection: psycopg.Connection[Any], seconds: float, plan: Plan) -> None:
+        self._connection, self._end, self._seconds, self._plan = connection, time.monotonic() + seconds, seconds, plan
         self._set = float("inf")
 
     @property
@@ -117,10 +118,14 @@ class _Deadline:
         """Call before each piece of work; speaks to the server only when the time left has halved."""
         left = self._end - time.monotonic()
         if left <= 0:
-            raise _too_long(self.seconds)
+            raise self.passed()
         if left < self._set / 2:
             self._connection.execute(f"SET LOCAL statement_timeout = {max(1, int(left * 1000))}")
             self._set = left
+
+    def passed(self) -> FailedError:
+        message = f"the locks would have been held for more than {self._seconds:g} s: rolled back, the old state stands"
+        return FailedError(message, code="lock", remedy=f"raise --max-lock{or_concurrently(self._plan)}")
 
 
 def switch(run: Run) -> Switched:
@@ -164,11 +169,11 @@ def _once(run: Run, result: Switched, extra: tuple[Loss, ...], began: float) -> 
         _take_locks(run)
         locked = time.monotonic()
         result.waited = locked - began
-        deadline = _Deadline(run.connection, run.limits.max_lock_seconds)
+        deadline = _Deadline(run.connection, run.limits.max_lock_seconds, run.plan)
         try:
             _inside(run, result, extra, deadline)
         except psycopg.errors.QueryCanceled as error:
-            raise (_too_long(deadline.seconds) if deadline.over else _failed(error)) from error
+            raise (deadline.passed() if deadline.over else _failed(error)) from error
         run.on_step("before commit")
     result.held = time.monotonic() - locked
 
@@ -355,17 +360,13 @@ def _wrong(what: str) -> FailedError:
     return FailedError(f"after the switch {what}: rolled back", code="verify", remedy="unmigrate verify; the old state stands")
 
 
-def _too_long(seconds: float) -> FailedError:
-    message = f"the locks would have been held for more than {seconds:g} s: rolled back, the old state stands"
-    return FailedError(message, code="lock", remedy="raise --max-lock, or try --concurrently")
-
-
 def _failed(error: psycopg.Error, sql: str = "") -> FailedError:
     message = " ".join(str(error.diag.message_primary or error).split())
+    if sql.startswith(_OUR_BLOCK):  # what it says is meant for people
+        return FailedError(f"{message}: rolled back, the old state stands", code="switch", remedy="put that right, and run it again")
     at = f" at: {' '.join(sql.split())[:200]}" if sql else ""
-    return FailedError(
-        f"{message}{at}: rolled back, the old state stands", code="switch", remedy="make a new plan; unmigrate verify shows differences"
-    )
+    remedy = "unmigrate verify shows whether the database is as the migrations left it"
+    return FailedError(f"{message}{at}: rolled back, the old state stands", code="switch", remedy=remedy)
 
 
 def _held_by(run: Run) -> str:

@@ -21,7 +21,10 @@ def rollback_plans(connection: psycopg.Connection[Any], newest_first: Sequence[s
 
 
 def redo_plan(connection: psycopg.Connection[Any], name: str | None) -> Plan:
-    """The way forward again of the migration rolled back last. Raises RefusedError where there is none."""
+    """The way forward again of the migration rolled back last. Raises RefusedError where there is none, EnvironmentProblem for a vault
+    that may not be read.
+    """
+    vault.version(connection)
     rolled_back = [o for o in vault.operations(connection) if o.kind in ("rollback", "redo", "deploy", "guard") and o.state == "done"]
     if not rolled_back or rolled_back[-1].kind != "rollback":
         raise RefusedError("nothing was rolled back last in this database", code="nothing-to-redo", remedy="unmigrate status")

@@ -196,9 +196,8 @@ def patiently(connection: psycopg.Connection[Any], sql: str, lock_timeout_ms: in
             return
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             time.sleep(min(1.0, 0.02 * 1.5 ** min(attempt, 20)))
-    raise FailedError(
-        f"no lock could be had for: {sql}", code="locks", remedy="end the sessions that hold it, and run unmigrate purge again"
-    )
+    message = f"no lock could be had in {TRIES} tries for: {' '.join(sql.split())[:160]}"
+    raise FailedError(message, code="locks", remedy="end the sessions that hold it, and give the same command again")
 
 
 def _pattern(guard: str) -> str:

@@ -7,11 +7,14 @@ knows DBOS. docs/decisions says why it is used, and around which of its gaps thi
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
 from tempfile import TemporaryFile
 from threading import Event
 from typing import Any
@@ -30,6 +33,7 @@ _ROOM = 1 << 20  # bytes that must be free where the state is kept
 _MAKE_ROOM = f"make room there ({_ROOM >> 20} MB at least), and give the same command again"
 _FILL = f"CREATE TEMP TABLE room ON COMMIT DROP AS SELECT repeat('x', 1000) FROM generate_series(1, {_ROOM >> 10})"
 _STUCK = 3.0  # seconds for something to be recorded; DBOS tries for ever, so we look whether there is room
+_questions: "Queue[tuple[Callable[[], bool], Future[bool]]]" = Queue()
 _play: Play | None = None
 _begun = Event()
 _over = Event()
@@ -200,8 +204,9 @@ def _launched(url: str, name: str, play: Play) -> Iterator[Any]:
     try:
         yield dbos
     finally:
-        dbos.DBOS.destroy()
-        _play = None
+        if not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # else it is at work in another thread, until the process ends
+            dbos.DBOS.destroy()
+            _play = None
 
 
 def _registered() -> Any:
@@ -239,7 +244,18 @@ def _await(handle: Any, run: str, require_room: Callable[[], None]) -> None:
             looked = now
         if (not _begun.is_set() and now - began > _BEGUN) or (since and now - since > _RECORDED):
             raise _unwritten(run)
-        time.sleep(_POLL)
+        try:
+            question, answer = _questions.get(timeout=_POLL)
+        except Empty:
+            continue
+        answer.set_result(question())
+
+
+def in_main(question: Callable[[], bool]) -> bool:
+    """Ask from within a session: people are asked in the main thread, where Ctrl-C is heard."""
+    answer: Future[bool] = Future()
+    _questions.put((question, answer))
+    return answer.result()
 
 
 def _give_up(dbos: Any) -> None:

@@ -3,7 +3,7 @@
 Nothing that is not known is taken for nothing: what cannot be counted before the run needs the same consent as what can.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -15,7 +15,7 @@ from unmigrate.prisma.url import parse_url
 from unmigrate.runbook.adapters import contents, snapshots
 from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
-from unmigrate.runbook.steps import restore, reverse
+from unmigrate.runbook.steps import app, restore, reverse
 from unmigrate.words import amount
 
 _UNCOUNTED = "counted only once it is restored"
@@ -36,9 +36,15 @@ class Foreseen:
 def foresee(scene: Scene) -> Foreseen:
     """Reads only. Raises EnvironmentProblem where the databases cannot be asked at all."""
     try:
-        return _reverse(scene) if scene.spec.way == "reverse" else _restore(scene)
+        found = _reverse(scene) if scene.spec.way == "reverse" else _restore(scene)
     except psycopg.Error as error:
         raise EnvironmentProblem(f"the database answers: {error.diag.message_primary or error}", code="database") from error
+    if found.refusal is None and "app" in scene.spec.steps:
+        try:
+            app.refuse_tag(scene)
+        except UnmigrateError as error:
+            return replace(found, refusal=error)
+    return found
 
 
 def _reverse(scene: Scene) -> Foreseen:

@@ -16,7 +16,7 @@ import psycopg
 from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, RefusedError, UnmigrateError
 from unmigrate.runbook import flow
 from unmigrate.runbook.adapters.command import masked
-from unmigrate.runbook.durable import Durable, Session, Store
+from unmigrate.runbook.durable import Durable, Session, Store, in_main
 from unmigrate.runbook.model import Direction, Json, Phase, Record, Result, Spec, UnmetError
 from unmigrate.runbook.scene import Scene
 from unmigrate.runbook.step import Step
@@ -190,7 +190,7 @@ def _shown(scene: Scene, step: Step, phase: Phase) -> list[str]:
 
 def _phase(scene: Scene, ask: Ask, step: Step, phase: Phase, shown: list[str]) -> Json:
     if phase == "approve":
-        how = "--approve" if step.name in scene.allow else "a person at the terminal" if ask(step, shown) else ""
+        how = "--approve" if step.name in scene.allow else "a person at the terminal" if in_main(lambda: ask(step, shown)) else ""
         if not how:
             message = f"{step.name} waits to be approved"
             raise PartialError(message, code="approval", remedy=f"unmigrate resume --approve {step.name}, or unmigrate abort")

@@ -74,6 +74,19 @@ def _deploy(scene: Scene, text: str, version: str) -> list[str]:
     return [f"with UNMIGRATE_TAG={version} {said}"]
 
 
+def refuse_tag(scene: Scene) -> None:
+    """The version to go back to must not ship what is to be undone."""
+    a, tag = scene.config.app, scene.spec.tag
+    if tag is None:
+        if a.deploy or a.checkout or (a.kubernetes and a.kubernetes.image):
+            remedy = "give --tag; unmigrate versions lists tags and what they ship"
+            raise RefusedError("no tag is known that belongs to the schema before", code="no-tag", remedy=remedy)
+        return
+    again = [n for n in scene.spec.migrations if n in git.shipped_by(scene.root, migrations_dir(scene), tag)]
+    if again:
+        raise RefusedError(f"{tag} ships {', '.join(again)}: it would be applied again", code="re-apply", remedy="choose an older tag")
+
+
 def _wanted(tag: str | None) -> str:
     if tag is None:
         raise RefusedError(
@@ -87,7 +100,7 @@ def _shown(scene: Scene) -> list[str]:
     if worktree := _worktree(scene):
         lines.append(f"git -C {worktree} checkout {tag}")
     if a.deploy:
-        lines.append(f"UNMIGRATE_TAG={tag} {a.deploy}")
+        lines.append(f"UNMIGRATE_TAG={tag or '(none)'} {a.deploy}")
     if a.kubernetes:
         from unmigrate.runbook.adapters import kubernetes
 

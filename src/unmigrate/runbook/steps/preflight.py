@@ -5,13 +5,13 @@ from dataclasses import asdict
 
 import psycopg
 
-from unmigrate.errors import EnvironmentProblem, RefusedError, UnmigrateError
+from unmigrate.errors import EnvironmentProblem, UnmigrateError
 from unmigrate.runbook import foresight
 from unmigrate.runbook.adapters import contents, database, git, http, snapshots, webhook
 from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
 from unmigrate.runbook.step import Step
-from unmigrate.runbook.steps import app, checks, connection
+from unmigrate.runbook.steps import checks, connection
 
 Access = tuple[str, Callable[[], str]]
 
@@ -81,8 +81,6 @@ def _apply(scene: Scene, prepared: Json) -> Json:
         scene.left()
         said.append(f"{what}: {ask()}")
     said += _foreseen(scene)
-    if {"app"} & set(scene.spec.steps):
-        _refuse_tag(scene)
     before, untold = _now(scene)
     return {"said": [*said, *untold], "checks_before": before}
 
@@ -94,19 +92,6 @@ def _foreseen(scene: Scene) -> list[str]:
         raise found.refusal
     lost = f"will be lost, as consented to ({found.basis}): {contents.told(found.losses)}"
     return [*found.passed, *([lost] if found.losses else [])]
-
-
-def _refuse_tag(scene: Scene) -> None:
-    """The version to go back to must not ship what is to be undone."""
-    a, tag = scene.config.app, scene.spec.tag
-    if tag is None:
-        if a.deploy or a.checkout or (a.kubernetes and a.kubernetes.image):
-            remedy = "give --tag; unmigrate versions lists tags and what they ship"
-            raise RefusedError("no tag is known that belongs to the schema before", code="no-tag", remedy=remedy)
-        return
-    again = [n for n in scene.spec.migrations if n in git.shipped_by(scene.root, app.migrations_dir(scene), tag)]
-    if again:
-        raise RefusedError(f"{tag} ships {', '.join(again)}: it would be applied again", code="re-apply", remedy="choose an older tag")
 
 
 def _now(scene: Scene) -> tuple[list[Json], list[str]]:
