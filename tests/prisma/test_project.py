@@ -203,6 +203,13 @@ def test_the_root_of_a_monorepo_says_where_the_project_is(tmp_path: Path) -> Non
     assert caught.value.remedy == f"give --project {tmp_path / 'packages/db'}"
 
 
+def test_a_path_with_a_space_can_be_pasted(tmp_path: Path) -> None:
+    monorepo(tmp_path / "my shop")
+    with pytest.raises(UsageError) as caught:
+        find(tmp_path)
+    assert caught.value.remedy == f"give --project '{tmp_path / 'my shop/packages/db'}'"
+
+
 def test_not_a_project(tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "none"):
         with pytest.raises(UsageError) as caught:

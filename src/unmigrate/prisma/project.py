@@ -8,6 +8,7 @@ variables    the environment; .env files, which Prisma reads itself only without
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ def _elsewhere(root: Path) -> str:
     for folder in _folders(root):
         if folder != root and _is_project(folder) and not any(each in folder.parents for each in found):
             found.append(folder)
-    return f"give --project {' or --project '.join(map(str, found[:4]))}" if found else ""
+    return f"give --project {' or --project '.join(shlex.quote(str(each)) for each in found[:4])}" if found else ""
 
 
 def _is_project(folder: Path) -> bool:
