@@ -41,9 +41,9 @@ def command(as_json: bool, **rest: Any) -> int:
         width = max(10, *(len(r["check"]) for r in results))
         for result in results:
             mark = click.style(f"{'ok':7}", fg="green") if result["ok"] else click.style("missing", fg="red")
-            click.echo(f"{result['check']:{width}}  {mark}  {result['says']}")
+            render.paragraph(f"{result['check']:{width}}  {mark}  {result['says']}", 0)
             if result["remedy"]:
-                click.echo(f"{'':{width + 11}}what to do: {result['remedy']}")
+                render.paragraph(f"what to do: {result['remedy']}", width + 11)
     return 0 if all(r["ok"] for r in results) else 4
 
 

@@ -37,13 +37,13 @@ def command(now: bool, days: float | None, dry_run: bool, yes: bool, as_json: bo
         plan = {k.guard: list(statements(connection, k.guard)) for k in chosen}
         if not as_json:
             for k in found:
-                click.echo(f"{'drop' if k in chosen else 'keep'}: {k.line(keeps[k.guard])}")
+                render.paragraph(f"{'drop' if k in chosen else 'keep'}: {k.line(keeps[k.guard])}", 0)
         noted = leftovers.left(connection)
         old = noted is not None and _over(noted, now, config.park.days(()) if days is None else days)
         if noted is not None and not as_json:
-            click.echo(f"{'drop' if old else 'keep'}: {noted.line()}")
+            render.paragraph(f"{'drop' if old else 'keep'}: {noted.line()}", 0)
             for line in noted.unfinished:
-                click.echo(f"  {line}")
+                render.paragraph(line)
         if old:
             plan[SCHEMA] = list(leftovers.statements(connection))
         if (chosen or old) and not (yes or dry_run):

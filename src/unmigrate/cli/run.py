@@ -162,7 +162,7 @@ def list_runs(as_json: bool, project: Path) -> int:
     if as_json:
         render.print_json({"runs": found})
     for each in found if not as_json else ():
-        click.echo(f"{each['run']}  {each['state']:11}  {each['database']}  {', '.join(each['migrations'])}")
+        render.paragraph(f"{each['run']}  {each['state']:11}  {each['database']}  {', '.join(each['migrations'])}", 0)
     return 0
 
 

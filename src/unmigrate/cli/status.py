@@ -69,11 +69,11 @@ def _remarks(state: Any) -> list[str]:
 def _show(target: Any, prediction: Any, operations: Any, unfinished: Any, remarks: list[str]) -> None:
     applied = len(target.applied)
     last = target.applied[-1] if applied else "none"
-    click.echo(f"{target.url.display}: {applied} applied of {len(target.states)} known migrations; last: {last}")
-    click.echo(f"prisma migrate status will exit {prediction.exit_code}: {prediction.text}")
+    render.paragraph(f"{target.url.display}: {applied} applied of {len(target.states)} known migrations; last: {last}", 0)
+    render.paragraph(f"prisma migrate status will exit {prediction.exit_code}: {prediction.text}", 0)
     for operation in operations:
-        click.echo(f"operation {operation.id}: {operation.kind} of {', '.join(operation.migrations)}: {operation.state}")
+        render.paragraph(f"operation {operation.id}: {operation.kind} of {', '.join(operation.migrations)}: {operation.state}", 0)
     for operation in unfinished:
-        click.echo(f"{click.style('unfinished', fg='red')}: {operation.id}; run unmigrate rollback to finish it")
+        render.paragraph(f"{click.style('unfinished', fg='red')}: {operation.id}; run unmigrate rollback to finish it", 0)
     for remark in remarks:
-        click.echo(f"- {remark}")
+        render.paragraph(f"- {remark}", 0)
