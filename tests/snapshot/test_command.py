@@ -46,7 +46,7 @@ def test_how_it_ends_says_what_it_means(tmp_path: Path) -> None:
         assert fails(code, kind, lambda c=command: provider(tmp_path, create=c).create("x", quiet)).remedy == "call somebody"
     fails("program", FailedError, lambda: provider(tmp_path, create='echo "ERROR $DATABASE_URL" >&2; exit 1').create("x", quiet))
     fails(
-        EnvironmentProblem, "disk-full", lambda: provider(tmp_path, create="echo 'No space left on device' >&2; exit 1").create("x", quiet)
+        "disk-full", EnvironmentProblem, lambda: provider(tmp_path, create="echo 'No space left on device' >&2; exit 1").create("x", quiet)
     )
     fails("privilege", EnvironmentProblem, lambda: provider(tmp_path, create="echo 'permission denied' >&2; exit 1").create("x", quiet))
     fails("program", FailedError, lambda: provider(tmp_path, create="no-such-program").create("x", quiet))
