@@ -36,9 +36,10 @@ from unmigrate.scratch.account import server_account
 from unmigrate.scratch.pool import Pool
 from unmigrate.scratch.server import open_server
 from unmigrate.snapshot import carry, lost
+from unmigrate.snapshot.job import Asked
 from unmigrate.snapshot.pg_dump import PgDump
 from unmigrate.snapshot.provider import At
-from unmigrate.snapshot.refill import Asked, refill
+from unmigrate.snapshot.refill import refill
 
 INIT = """CREATE TABLE big (id bigserial PRIMARY KEY, name text, note text, amount numeric(12,2), version int NOT NULL DEFAULT 0);
 CREATE INDEX big_name ON big (name); CREATE TABLE small (id serial PRIMARY KEY, big bigint REFERENCES big, body text);"""

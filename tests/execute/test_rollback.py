@@ -11,7 +11,8 @@ import pytest
 
 from tests.execute.conftest import Live
 from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError
-from unmigrate.execute.rollback import history, inspect
+from unmigrate.execute.inspect import inspect
+from unmigrate.execute.rollback import history
 from unmigrate.plan.model import Check, Plan, Step, from_json
 
 Run = Callable[..., Any]

@@ -13,7 +13,8 @@ from unmigrate.plan.build import Request, build
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import Pool
 from unmigrate.snapshot import lost
-from unmigrate.snapshot.refill import Asked, Report, refill
+from unmigrate.snapshot.job import Asked, Report
+from unmigrate.snapshot.refill import refill
 from unmigrate.snapshot.verify import require_before
 
 CHILD = """

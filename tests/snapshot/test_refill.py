@@ -17,7 +17,8 @@ from unmigrate.catalog.read import read_catalog
 from unmigrate.errors import EnvironmentProblem, FailedError, RefusedError
 from unmigrate.scratch.pool import Pool
 from unmigrate.snapshot import lost
-from unmigrate.snapshot.refill import Asked, refill
+from unmigrate.snapshot.job import Asked
+from unmigrate.snapshot.refill import refill
 from unmigrate.snapshot.verify import require_before
 
 INIT = """CREATE TYPE mood AS ENUM ('GOOD', 'BAD');

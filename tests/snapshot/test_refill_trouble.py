@@ -18,8 +18,9 @@ from tests.support import deploy, record
 from unmigrate.errors import PartialError
 from unmigrate.prisma.url import connect, parse_url
 from unmigrate.snapshot import lost
+from unmigrate.snapshot.job import Asked
 from unmigrate.snapshot.merging import unfinished
-from unmigrate.snapshot.refill import Asked, refill
+from unmigrate.snapshot.refill import refill
 
 MANY = 4000
 

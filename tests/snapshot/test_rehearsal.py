@@ -15,8 +15,9 @@ from unmigrate.catalog.read import read_catalog
 from unmigrate.config.snapshot import PgDump as PgDumpConfig
 from unmigrate.prisma.url import parse_url
 from unmigrate.snapshot import lost
+from unmigrate.snapshot.job import Asked, Report
 from unmigrate.snapshot.pg_dump import PgDump
-from unmigrate.snapshot.refill import Asked, Report, refill
+from unmigrate.snapshot.refill import refill
 
 INIT = """CREATE TABLE t (id int PRIMARY KEY, status text, amount numeric(8,2), note text);
 CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE, what text);"""

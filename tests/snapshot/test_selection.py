@@ -16,9 +16,10 @@ from unmigrate.errors import FailedError, RefusedError
 from unmigrate.guard.keys import row_key
 from unmigrate.plan.model import Loss
 from unmigrate.snapshot import dumps, lost
+from unmigrate.snapshot.job import Asked
 from unmigrate.snapshot.pg_dump import PgDump
 from unmigrate.snapshot.provider import At
-from unmigrate.snapshot.refill import Asked, refill
+from unmigrate.snapshot.refill import refill
 
 MORE = """
 CREATE SCHEMA "odd one";

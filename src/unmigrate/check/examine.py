@@ -19,7 +19,6 @@ from unmigrate.inverse.replay import NOT_IN_TRANSACTION, ReplayError
 from unmigrate.lint.model import Effect, Subject
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.beginning import chain, replayed
-from unmigrate.prove.history import SchemaProof
 from unmigrate.prove.rows import RowsHistory
 from unmigrate.prove.workspace import Workspace
 from unmigrate.sql import script
@@ -139,7 +138,3 @@ def _blocks(sql: str) -> int:
         open_ = (open_ or statement.control == script.BEGIN) and statement.control != script.COMMIT
         outside += not open_ and not statement.control
     return begun + bool(outside)
-
-
-def mode_of(proof: SchemaProof | None) -> str:
-    return proof.mode if proof else ""

@@ -80,7 +80,7 @@ def _plan(at: options.Where, name: str | None, last: int | None, to: str | None,
         )
         return _Found(plan)
     from unmigrate.errors import UnmigrateError
-    from unmigrate.execute.rollback import inspect
+    from unmigrate.execute.inspect import inspect
     from unmigrate.park.publications import remarks
 
     with open_target(at) as target:

@@ -89,7 +89,7 @@ def guard(target: Target | None, major: int | None, *, strict: bool) -> Callable
 
     def check(server: Any) -> None:
         if target is not None and not server.own and not server.target:
-            from unmigrate.scratch.pool import refuse_same_database
+            from unmigrate.scratch.identity import refuse_same_database
 
             with server.connect() as connection:
                 refuse_same_database(connection, target.connection)

@@ -85,7 +85,8 @@ def bring_back(
     """Refill, and what was done. Raises as `snapshot.refill.refill`."""
     from unmigrate.catalog.read import read_catalog
     from unmigrate.snapshot import lost
-    from unmigrate.snapshot.refill import Asked, refill
+    from unmigrate.snapshot.job import Asked
+    from unmigrate.snapshot.refill import refill
 
     with source.connect() as live:
         lost.refuse_applied(live, source.url.schema, undone.migrations)

@@ -105,8 +105,9 @@ def _execute(at: options.Where, target: Any, plans: Any, flags: dict[str, Any], 
     """Show, ask, switch. Several plans, newest first, switch one after the other: the ledger names the state between them."""
     from unmigrate.cli.several import one_by_one
     from unmigrate.cli.show_plan import show, show_brief
+    from unmigrate.execute.inspect import inspect
     from unmigrate.execute.refuse import refuse_counted
-    from unmigrate.execute.rollback import execute, inspect
+    from unmigrate.execute.rollback import execute
     from unmigrate.park.publications import remarks
 
     decisions = ways_out.parsed(flags)

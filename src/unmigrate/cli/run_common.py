@@ -34,7 +34,8 @@ class Chosen:
 def decide(at: options.Where, name: str | None, last: int | None, to: str | None, flags: dict[str, Any]) -> Chosen:
     """The way, its plans from the vault or made on scratch, and the tag that fits. Raises as rollback does."""
     from unmigrate.cli.target import open_target
-    from unmigrate.execute.rollback import inspect, pending
+    from unmigrate.execute.inspect import inspect
+    from unmigrate.execute.rollback import pending
     from unmigrate.park import vault
 
     config = load(at.project)

@@ -15,7 +15,7 @@ from unmigrate.errors import EnvironmentProblem, FailedError, PartialError, Refu
 from unmigrate.execute import finish
 from unmigrate.execute.blocking import Watch, backend, told_waits, wait_for_snapshots
 from unmigrate.execute.duration import looking
-from unmigrate.execute.inspect import before_switch, inspect, measure
+from unmigrate.execute.inspect import before_switch, measure
 from unmigrate.execute.privileges import require_privileges
 from unmigrate.execute.refuse import (
     refuse_armed,
@@ -33,8 +33,6 @@ from unmigrate.park.purge import leftovers, patiently
 from unmigrate.park.vault import Operation
 from unmigrate.plan.model import Plan, from_json
 from unmigrate.prisma.ledger import deploy_lock
-
-__all__ = ["Outcome", "execute", "finish_pending", "history", "inspect", "pending"]
 
 Connect = Callable[[], psycopg.Connection[Any]]
 

@@ -302,7 +302,7 @@ def qualified(connection: psycopg.Connection[Any], table: str, expression: str) 
     own = tree.fromClause[0].relname
 
     class Bare(Visitor):
-        def visit_ColumnRef(self, ancestors: Any, node: Any) -> Any:
+        def visit_ColumnRef(self, _: Any, node: Any) -> Any:
             is_own = len(node.fields) == 2 and getattr(node.fields[0], "sval", None) == own
             return ast.ColumnRef(fields=node.fields[1:]) if is_own and hasattr(node.fields[1], "sval") else None
 

@@ -124,10 +124,10 @@ def named(statement: Statement) -> Named:
     functions: set[str] = set()
 
     class Collector(Visitor):
-        def visit_RangeVar(self, ancestors: Any, node: Any) -> None:
+        def visit_RangeVar(self, _: Any, node: Any) -> None:
             relations.add(node.relname)
 
-        def visit_FuncCall(self, ancestors: Any, node: Any) -> None:
+        def visit_FuncCall(self, _: Any, node: Any) -> None:
             functions.add(node.funcname[-1].sval)
 
     Collector()(_node(statement))
@@ -170,7 +170,7 @@ def inlined(expression: str, column: str, instead: str) -> str:
     from pglast.visitors import Visitor
 
     class Rename(Visitor):
-        def visit_ColumnRef(self, ancestors: Any, node: Any) -> Any:
+        def visit_ColumnRef(self, _: Any, node: Any) -> Any:
             if getattr(node.fields[-1], "sval", None) == column:
                 return ast.ColumnRef(fields=tuple(ast.String(sval=part) for part in instead.split(".", 1)))
             return None
@@ -198,7 +198,7 @@ def index_on(sql: str, name: str, table: dict[str, Any], columns: Mapping[str, s
         return columns.get(label, label)
 
     class Rename(Visitor):
-        def visit_ColumnRef(self, ancestors: Any, ref: Any) -> Any:
+        def visit_ColumnRef(self, _: Any, ref: Any) -> Any:
             return ast.ColumnRef(fields=(ast.String(sval=then(ref.fields[-1].sval)),))
 
     for element in (*node.indexParams, *(node.indexIncludingParams or ())):
@@ -225,7 +225,7 @@ def _column_names(node: Any) -> frozenset[str]:
     found: set[str] = set()
 
     class Collector(Visitor):
-        def visit_ColumnRef(self, ancestors: Any, node: Any) -> None:
+        def visit_ColumnRef(self, _: Any, node: Any) -> None:
             found.update(name for field in node.fields if (name := getattr(field, "sval", None)))
 
     Collector()(node)

@@ -20,7 +20,7 @@ def bound(connection: psycopg.Connection[Any], expression: str) -> str:
     from pglast.visitors import Visitor
 
     class Bind(Visitor):
-        def visit_TypeName(self, ancestors: Any, node: Any) -> None:
+        def visit_TypeName(self, _: Any, node: Any) -> None:
             name = ".".join(ident(part.sval) for part in node.names or ())
             row = connection.execute(_OWN, [name]).fetchone() if name else None
             if row is not None:

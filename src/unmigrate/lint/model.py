@@ -13,8 +13,6 @@ from unmigrate.prove.history import SchemaProof
 from unmigrate.prove.rows import DataProof
 from unmigrate.sql.script import Statement
 
-__all__ = ["AppProblem", "Effect", "Finding", "Hit", "Interrupted", "Level", "Rule", "Subject"]
-
 
 @dataclass(frozen=True, slots=True)
 class Effect:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from unmigrate.config.lint import Lint
+from unmigrate.config.lint import Level, Lint
 from unmigrate.errors import UsageError
 from unmigrate.lint import allow
-from unmigrate.lint.model import Finding, Level, Subject
+from unmigrate.lint.model import Finding, Subject
 from unmigrate.lint.rules import RULES
 
 ORDER: Mapping[Level, int] = {"off": 0, "note": 1, "warning": 2, "error": 3}

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unmigrate.config.lint import Level
 from unmigrate.errors import EnvironmentProblem
-from unmigrate.lint.model import Finding, Level
+from unmigrate.lint.model import Finding
 
 _LEVELS: Mapping[str, Level] = {"Error": "error", "Warning": "warning"}
 PAGES = "https://squawkhq.com/docs/"

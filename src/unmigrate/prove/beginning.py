@@ -15,7 +15,7 @@ from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.cache import code_digest
 from unmigrate.prove.history import History
 from unmigrate.prove.workspace import Workspace
-from unmigrate.scratch.pool import template_key
+from unmigrate.scratch.templates import template_key
 
 # Limits of time and what is told to the client do not change what later migrations do.
 _SETTINGS = """select name, setting from pg_settings where source = 'session' and name not in

@@ -17,7 +17,7 @@ from unmigrate import __version__
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.account import cache_dir
-from unmigrate.scratch.pool import template_key
+from unmigrate.scratch.templates import template_key
 
 
 class AuditCache:

@@ -4,7 +4,8 @@ import re
 from xml.etree import ElementTree
 
 from unmigrate.check.model import Examined, Report
-from unmigrate.lint.model import Finding, Level
+from unmigrate.config.lint import Level
+from unmigrate.lint.model import Finding
 from unmigrate.lint.rules import RULES
 from unmigrate.lint.run import ORDER
 

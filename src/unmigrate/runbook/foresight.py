@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from unmigrate.errors import EnvironmentProblem, RefusedError, UnmigrateError
+from unmigrate.execute.inspect import inspect
 from unmigrate.execute.refuse import refuse_loss
-from unmigrate.execute.rollback import execute, inspect
+from unmigrate.execute.rollback import execute
 from unmigrate.plan.model import Plan
 from unmigrate.prisma.url import parse_url
 from unmigrate.runbook.adapters import contents, snapshots

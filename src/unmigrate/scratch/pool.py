@@ -20,14 +20,11 @@ from psycopg import sql
 
 from unmigrate.errors import EnvironmentProblem
 from unmigrate.scratch import guard, leftovers, templates
-from unmigrate.scratch.identity import refuse_same_database
 from unmigrate.scratch.leftovers import MIGRATOR, PREFIX, TRUSTED
 from unmigrate.scratch.roles import MadeRoles
 from unmigrate.scratch.sandbox import ScratchConnection, ScratchCursor
 from unmigrate.scratch.server import Server
-from unmigrate.scratch.templates import KEPT, Templates, template_key
-
-__all__ = ["Pool", "refuse_same_database", "template_key"]
+from unmigrate.scratch.templates import KEPT, Templates
 
 BASE = "unmigrate_base_"
 FREE_SECONDS = 3

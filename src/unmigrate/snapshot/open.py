@@ -11,8 +11,6 @@ from unmigrate.snapshot.pg_dump import PgDump
 from unmigrate.snapshot.provider import Provider
 from unmigrate.snapshot.template import Template
 
-NAMES = ("pg_dump", "template", "rds", "pgbackrest", "command")
-
 
 def open_provider(
     config: Config, url: str, root: Path, environ: Mapping[str, str], *, name: str | None = None, end_sessions: bool = False

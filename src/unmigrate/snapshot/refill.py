@@ -19,8 +19,6 @@ from unmigrate.snapshot.job import Asked, Job, Report, Say
 from unmigrate.snapshot.lost import Found, Part, Undone
 from unmigrate.snapshot.rehearse import Rehearsal, rehearse, unfit
 
-__all__ = ["Asked", "Report", "refill"]
-
 Connect = Callable[[], psycopg.Connection[Any]]
 
 

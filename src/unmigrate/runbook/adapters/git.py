@@ -16,9 +16,6 @@ class Release:
     at: str
     migrations: frozenset[str]
 
-    def ships(self, names: tuple[str, ...]) -> list[str]:
-        return [name for name in names if name in self.migrations]
-
     def fits(self, applied: set[str]) -> bool:
         """Whether its folder is exactly what is applied."""
         return self.migrations == applied

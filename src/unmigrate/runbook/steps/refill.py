@@ -15,7 +15,8 @@ from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
 from unmigrate.runbook.step import Step
 from unmigrate.snapshot import lost, verify
-from unmigrate.snapshot.refill import Asked, Report, refill
+from unmigrate.snapshot.job import Asked, Report
+from unmigrate.snapshot.refill import refill
 from unmigrate.words import amount
 
 _COPY, _DONE = "refill.copy", "refill.done"  # what is kept: the copy's URL; the evidence, once all is merged
