@@ -86,3 +86,14 @@ def test_nothing_is_allowed_that_nobody_uses() -> None:
         if other not in {u for u, _ in used.get(room, set())}
     ]
     assert not idle
+
+
+def test_large_rooms_have_a_map() -> None:
+    """In their docstrings; but for those where every file is a command, or a section of unmigrate.toml, of its own name."""
+    missing = []
+    for room in sorted(p for p in SOURCE.iterdir() if p.is_dir() and p.name not in ("cli", "config")):
+        files = {path.stem for path in room.glob("*.py")} - {"__init__"}
+        if len(files) > 12:
+            said = set(re.findall(r"\w+", ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""))
+            missing += [f"{room.name}: {name}" for name in sorted(files - said)]
+    assert not missing

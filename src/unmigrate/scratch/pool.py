@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from unmigrate.errors import EnvironmentProblem
-from unmigrate.scratch import guard, leftovers, templates
+from unmigrate.scratch import fence, leftovers, templates
 from unmigrate.scratch.leftovers import MIGRATOR, PREFIX, TRUSTED
 from unmigrate.scratch.roles import MadeRoles
 from unmigrate.scratch.sandbox import ScratchConnection, ScratchCursor
@@ -134,7 +134,7 @@ class Pool:
         self.role = (TRUSTED if self.trusted else MIGRATOR) if own else f"{MIGRATOR}_{self._token}"
         self._password = "" if own else secrets.token_urlsafe(24)
         if own:
-            guard.close_server(self.admin)
+            fence.close_server(self.admin)
         name = sql.Identifier(self.role)
         if not own or self.admin.execute("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", [self.role]).fetchone() is None:
             # Before 16 CREATEROLE can hand out access to files and programs; on our own server that is closed.
@@ -143,11 +143,11 @@ class Pool:
             self.admin.execute(sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(name, sql.SQL(power), password))
             self._made_role = True
         if own:
-            guard.open_role(self.admin, self.role, superuser=self.trusted)
+            fence.open_role(self.admin, self.role, superuser=self.trusted)
 
     def _make_base(self) -> None:
         """The template of all others: an empty database with the functions that create extensions for the migration role."""
-        print_ = guard.fingerprint(self._allow)[:16]
+        print_ = fence.fingerprint(self._allow)[:16]
         if self.server.own:
             name = f"{BASE}{print_}_{self.role}"
             row = self.admin.execute("SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", [name]).fetchone()
@@ -159,7 +159,7 @@ class Pool:
             name = self._new_name()
         self._create(name, "template0")
         with self.server.connect(name) as connection:
-            guard.install(connection, self.role, self._allow, own=self.server.own)
+            fence.install(connection, self.role, self._allow, own=self.server.own)
         if self.server.own:
             self._databases.pop(name)
             templates.close(self.admin, name)
@@ -231,13 +231,13 @@ class Pool:
         for name in sorted(extensions):
             if name not in available:
                 reasons[name] = f"not available on {self.server.label}: give a server that has it with --scratch URL"
-            elif self.trusted or (available[name] and name not in guard.DENIED):
+            elif self.trusted or (available[name] and name not in fence.DENIED):
                 continue
             elif not self.is_superuser:
                 reasons[name] = f"needs a superuser, and {self.role} is none: use --scratch embedded, or a superuser's URL"
-            elif name in guard.DENIED - self._allow:
+            elif name in fence.DENIED - self._allow:
                 reasons[name] = "reaches files, programs or the network, which migrations on scratch must not"
-            elif name not in guard.ALLOWED | self._allow:
+            elif name not in fence.ALLOWED | self._allow:
                 reasons[name] = f"not known to be harmless: if you trust it, set UNMIGRATE_SCRATCH_EXTENSIONS={name}"
         return reasons
 
