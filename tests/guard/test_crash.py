@@ -13,7 +13,7 @@ import pytest
 
 from tests.forked import dying, exit_of
 from tests.guard.conftest import Live
-from tests.guard.test_round_trip import contents
+from tests.guard.shop import contents
 from unmigrate.config.park import Park
 from unmigrate.execute.deploy import deploy
 from unmigrate.execute.rollback import execute, finish_pending, pending

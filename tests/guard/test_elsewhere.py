@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.guard.around import arm, prisma_deploy
+from tests.guard.around import finish as guard_finish
 from tests.guard.conftest import Live
-from tests.guard.test_pipeline import arm, prisma_deploy
-from tests.guard.test_pipeline import finish as guard_finish
+from tests.guard.shop import contents
 from tests.guard.test_preparation import between
-from tests.guard.test_round_trip import contents
 from tests.support import deploy as deploy_plainly
 from tests.support import migration
 from unmigrate.errors import EnvironmentProblem

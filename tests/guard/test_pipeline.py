@@ -9,73 +9,17 @@ import psycopg
 import pytest
 
 from tests.forked import dying, exit_of
+from tests.guard.around import INIT, ROWS, arm, finish, prepared, prisma_deploy, triggers
 from tests.guard.conftest import Live
-from tests.support import migration
 from unmigrate.errors import RefusedError
 from unmigrate.execute import pipeline
-from unmigrate.execute.pipeline import Finished
 from unmigrate.execute.rollback import execute
 from unmigrate.execute.ways import rollback_plans
-from unmigrate.guard.ahead import guards, refusals
-from unmigrate.guard.build import Guarded, guard
+from unmigrate.guard.ahead import guards
 from unmigrate.park.armed import Guard, armed
 from unmigrate.plan.ways_out import Decisions, decided
-from unmigrate.prisma.ledger import deploy_lock, record_applied, record_finished
 
 Make = Callable[[str, str], Live]
-INIT = "CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL DEFAULT 7, b text, c text)"
-ROWS = "INSERT INTO t SELECT g, g * 10, 'b' || g, 'c' || g FROM generate_series(1, 20) g"
-
-
-def prepared(it: Live, *scripts: str) -> list[Guarded]:
-    """These migrations, pending, guarded on scratch."""
-    new = [migration(str(len(it.history) + number), sql) for number, sql in enumerate(scripts, 1)]
-    found = list(guard(it.work, it.history, new, lambda _: None, it.park, whole=True))
-    it.history += new
-    return found
-
-
-def arm(it: Live, *scripts: str, **options: Any) -> None:
-    found = prepared(it, *scripts)
-    assert list(refusals(found)) == []
-    with it.connect() as connection:
-        ready = guards(connection, found, it.work.schema)
-    pipeline.arm(it.connect, ready, **options)
-
-
-def prisma_deploy(it: Live, *, between: Callable[[], None] = lambda: None, statements: bool = False, locked: bool = True) -> None:
-    """What `prisma migrate deploy` does. statements: each in a transaction of its own, as newer engines do; between: called among them,
-    or before the commit. locked: holding Prisma's advisory lock.
-    """
-    with it.connect() as connection:
-        connection.autocommit = True
-        names = {name for (name,) in connection.execute("SELECT migration_name FROM _prisma_migrations").fetchall()}
-        for one in it.history:
-            if one.name in names:
-                continue
-            lock = deploy_lock(connection)
-            if locked:
-                lock.__enter__()
-            row = record_applied(connection, it.work.schema, one.name, one.checksum, finished=False)
-            if statements:
-                for sql in one.sql.split(";"):
-                    connection.execute(sql)
-                    between()
-            else:
-                with connection.transaction():
-                    connection.execute(one.sql)
-                    between()
-            record_finished(connection, it.work.schema, row)
-            if locked:
-                lock.__exit__(None, None, None)
-
-
-def finish(it: Live, **options: Any) -> tuple[Finished, ...]:
-    return pipeline.finish(it.connect, **options)
-
-
-def triggers(it: Live) -> int:
-    return int(it.value("SELECT count(*) FROM pg_trigger WHERE tgname LIKE '!unmigrate%'"))
 
 
 def leftovers(it: Live) -> list[Any]:
@@ -280,105 +224,6 @@ def test_rows_written_since_need_a_value_where_it_may_not_be_missing(live: Make)
 
 
 # what must be refused
-
-
-def test_writes_that_nobody_can_place_make_it_void(live: Make) -> None:
-    """Without Prisma's lock nobody can tell the migration's writes from the application's."""
-    it = live(INIT, ROWS)
-    arm(it, "UPDATE t SET b = upper(b)")
-    prisma_deploy(it, locked=False)
-    with pytest.raises(RefusedError, match="nobody held Prisma's lock"):
-        finish(it)
-    assert it.value("SELECT count(*) FROM t WHERE b LIKE 'B%'") == 20
-
-
-def test_marked_as_applied_is_not_deployed(live: Make) -> None:
-    it = live(INIT, ROWS)
-    arm(it, "UPDATE t SET b = upper(b)")
-    it.run(it.history[-1].sql)
-    with it.connect() as connection:
-        record_applied(connection, it.work.schema, it.history[-1].name, it.history[-1].checksum)
-        connection.execute("UPDATE _prisma_migrations SET applied_steps_count = 0 WHERE migration_name = %s", [it.history[-1].name])
-    with pytest.raises(RefusedError, match="marked as applied"):
-        finish(it)
-
-
-def test_another_text_than_the_guarded_one(live: Make) -> None:
-    it = live(INIT, ROWS)
-    arm(it, "ALTER TABLE t DROP COLUMN a")
-    it.history[-1] = migration(it.history[-1].name, "ALTER TABLE t DROP COLUMN b")
-    prisma_deploy(it)
-    with pytest.raises(RefusedError, match="another text"):
-        finish(it)
-
-
-def test_our_triggers_switched_off(live: Make) -> None:
-    it = live(INIT, ROWS)
-    arm(it, "UPDATE t SET b = upper(b)")
-    it.run("ALTER TABLE t DISABLE TRIGGER ALL; ALTER TABLE t ENABLE TRIGGER ALL")
-    prisma_deploy(it)
-    with pytest.raises(RefusedError, match="triggers were to follow"):
-        finish(it)
-
-
-def test_a_migration_that_failed(live: Make) -> None:
-    it = live(INIT, ROWS)
-    arm(it, "ALTER TABLE t DROP COLUMN a")
-    with it.connect() as connection:
-        record_applied(connection, it.work.schema, it.history[-1].name, it.history[-1].checksum, finished=False)
-    with pytest.raises(RefusedError, match="failed half-way"):
-        finish(it)
-
-
-def test_somebody_changed_the_table_in_between(live: Make) -> None:
-    it = live(INIT, ROWS)
-    found = prepared(it, "ALTER TABLE t DROP COLUMN a")
-    it.run("ALTER TABLE t ALTER COLUMN a TYPE bigint")
-    with it.connect() as connection:
-        ready = guards(connection, found, it.work.schema)
-    with pytest.raises(RefusedError, match="another database"):
-        pipeline.arm(it.connect, ready)
-    assert triggers(it) == 0
-
-
-@pytest.mark.parametrize(
-    ("init", "script", "why"),
-    [
-        ("CREATE TABLE t (a int, b text)", "ALTER TABLE t DROP COLUMN a", "without a key"),
-        ("CREATE TABLE t (a int, b text)", "DROP TABLE t", "without a key"),
-        ("CREATE TABLE t (id int PRIMARY KEY, n numeric(10, 4))", "ALTER TABLE t ALTER COLUMN n TYPE numeric(10, 4) USING n + 1", "nothing tells"),
-        (INIT, "ALTER TABLE t DISABLE TRIGGER USER; UPDATE t SET b = ''; ALTER TABLE t ENABLE TRIGGER USER", "switches triggers off"),
-        ("CREATE TABLE t (id int PRIMARY KEY, b text) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t DEFAULT",
-         "UPDATE t SET b = ''", "partitions"),
-        (INIT, "ALTER TABLE t ADD COLUMN d text; UPDATE t SET d = b; ALTER TABLE t DROP COLUMN b", "goes after it was copied"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_followed_is_named(live: Make, init: str, script: str, why: str) -> None:
-    it = live(init, "")
-    reasons = [reason for _, reason in refusals(prepared(it, script))]
-    assert any(why in reason for reason in reasons), reasons
-
-
-def test_two_migrations_on_one_column_are_not_guarded_together(live: Make) -> None:
-    it = live(INIT, ROWS)
-    found = prepared(it, "UPDATE t SET a = a + 1", "ALTER TABLE t DROP COLUMN a")
-    assert any("pending along with it" in why for _, why in refusals(found))
-
-
-def test_two_migrations_on_different_things_are(live: Make) -> None:
-    it = live(INIT + "; CREATE TABLE u (id int PRIMARY KEY, x text)", ROWS + "; INSERT INTO u VALUES (1, 'x')")
-    arm(it, "ALTER TABLE t DROP COLUMN a", "DROP TABLE u")
-    it.run("UPDATE u SET x = 'y'")
-    prisma_deploy(it)
-    assert [one.state for one in finish(it)] == ["done", "done"]
-    it.rollback()
-    it.history.pop()
-    it.rollback()
-    assert it.rows("SELECT x FROM u") == [("y",)]
-    assert it.value("SELECT a FROM t WHERE id = 9") == 90
-
-
-# order and ends
 
 
 def test_not_deployed_yet_it_waits_and_can_be_armed_anew_or_abandoned(live: Make) -> None:

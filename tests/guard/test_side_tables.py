@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.guard.conftest import Live
-from tests.guard.test_round_trip import CHANGES, INIT, NO_REDO, ROWS, contents, plainly
+from tests.guard.shop import CHANGES, INIT, NO_REDO, ROWS, contents, plainly
 from unmigrate.config.park import Park
 from unmigrate.errors import FailedError, RefusedError
 from unmigrate.execute.deploy import deploy

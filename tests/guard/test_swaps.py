@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.guard.conftest import Live
-from tests.guard.test_round_trip import contents
+from tests.guard.shop import contents
 from tests.guard.test_ways_out import rollback
 from unmigrate.errors import FailedError, PartialError, RefusedError
 from unmigrate.park.purge import kept, purge

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.guard.conftest import Live, live  # noqa: F401
-from tests.guard.test_round_trip import CHANGES, INIT, ROWS, contents
+from tests.guard.shop import CHANGES, INIT, ROWS, contents
 from tests.inverse.case import Case
 from tests.inverse.table import CASES
 from tests.support import migration
