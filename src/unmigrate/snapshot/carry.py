@@ -20,8 +20,9 @@ from unmigrate.guard.keys import ForeignKey, foreign_keys
 from unmigrate.snapshot import lost, merge, merging, staging
 from unmigrate.snapshot.compare import compared
 from unmigrate.snapshot.databases import translated
-from unmigrate.snapshot.job import Asked, Job, Report, Say
+from unmigrate.snapshot.job import Asked, Job, Report
 from unmigrate.snapshot.lost import Column, Found, Kind, Part
+from unmigrate.snapshot.provider import Say
 from unmigrate.sql.writes import identifiers, may_write, writes
 from unmigrate.words import amount
 

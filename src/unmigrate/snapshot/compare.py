@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 
 from unmigrate.snapshot import staging
-from unmigrate.snapshot.job import Say
 from unmigrate.snapshot.lost import Part
+from unmigrate.snapshot.provider import Say
 
 BUCKETS = 1 << 16
 _SUMS = """

@@ -8,8 +8,8 @@ import psycopg
 
 from unmigrate.snapshot import merge
 from unmigrate.snapshot.lost import Found, Part
+from unmigrate.snapshot.provider import Say
 
-Say = Callable[[str], None]
 Connect = Callable[[], psycopg.Connection[Any]]
 
 

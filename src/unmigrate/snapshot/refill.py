@@ -15,8 +15,9 @@ from unmigrate.catalog.sqltext import ident
 from unmigrate.errors import FailedError
 from unmigrate.snapshot import merge, merging, staging
 from unmigrate.snapshot.databases import mark_of, translated
-from unmigrate.snapshot.job import Asked, Job, Report, Say
+from unmigrate.snapshot.job import Asked, Job, Report
 from unmigrate.snapshot.lost import Found, Part, Undone
+from unmigrate.snapshot.provider import Say
 from unmigrate.snapshot.rehearse import Rehearsal, rehearse, unfit
 
 Connect = Callable[[], psycopg.Connection[Any]]

@@ -15,8 +15,8 @@ import psycopg
 
 from unmigrate.errors import EnvironmentProblem
 from unmigrate.snapshot import merge, staging
-from unmigrate.snapshot.job import Say
 from unmigrate.snapshot.lost import Column, Part
+from unmigrate.snapshot.provider import Say
 from unmigrate.sql.script import ScriptError, has_control
 
 _OUTSIDE = re.compile(

@@ -11,9 +11,9 @@ from unmigrate.errors import EnvironmentProblem
 from unmigrate.park import vault
 from unmigrate.snapshot import merge
 from unmigrate.snapshot.lost import Found, Part, Undone
+from unmigrate.snapshot.provider import Say
 from unmigrate.words import amount
 
-Say = Callable[[str], None]
 BLOCK = 1 << 20
 _OWNED = """
 select quote_ident(a.attname), format('%%I.%%I', n.nspname, s.relname), seq.seqincrement

@@ -5,11 +5,12 @@ from typing import Any
 
 from unmigrate.config.connection import Aws
 from unmigrate.errors import EnvironmentProblem
+from unmigrate.runbook.adapters.place import Place
 from unmigrate.runbook.scene import Scene
 from unmigrate.snapshot.aws import asked
 
 
-class Secret:
+class Secret(Place):
     """A secret, or one field of a JSON secret."""
 
     def __init__(self, config: Aws, scene: Scene) -> None:

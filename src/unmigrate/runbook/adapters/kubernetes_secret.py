@@ -5,10 +5,11 @@ import base64
 from unmigrate.config.connection import Kubernetes
 from unmigrate.errors import EnvironmentProblem
 from unmigrate.runbook.adapters.kubernetes import Cluster
+from unmigrate.runbook.adapters.place import Place
 from unmigrate.runbook.scene import Scene
 
 
-class SecretKey:
+class SecretKey(Place):
     """A key of a Secret that holds the connection string."""
 
     def __init__(self, config: Kubernetes, scene: Scene) -> None:

@@ -1,13 +1,11 @@
 """The app's connection string, changed to the database that was restored. The old value is kept privately, for the way back."""
 
-from typing import Any, Protocol
-
 import psycopg
 
-from unmigrate.config import Config
 from unmigrate.errors import EnvironmentProblem, RefusedError
 from unmigrate.prisma.url import parse_url
 from unmigrate.runbook.adapters import database, env_file
+from unmigrate.runbook.adapters.place import Place
 from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
 from unmigrate.runbook.step import Step
@@ -15,18 +13,7 @@ from unmigrate.runbook.steps import maintenance
 from unmigrate.words import amount
 
 
-class Place(Protocol):
-    """Somewhere a connection string stands. `get` and `put` never show it."""
-
-    name: str
-    shown: list[str]
-
-    def get(self) -> str: ...
-
-    def put(self, text: str) -> None: ...
-
-
-class _EnvFile:
+class _EnvFile(Place):
     def __init__(self, scene: Scene) -> None:
         config = scene.config.connection.env_file
         assert config is not None
@@ -41,7 +28,7 @@ class _EnvFile:
         env_file.put(self._path, self._variable, text)
 
 
-class _Command:
+class _Command(Place):
     def __init__(self, scene: Scene) -> None:
         config = scene.config.connection.command
         assert config is not None
@@ -58,10 +45,10 @@ class _Command:
         return self._scene.shell(text, given=given, hush=True)
 
 
-def places(scene: Scene) -> list[Any]:
+def places(scene: Scene) -> list[Place]:
     """Every place that the configuration names."""
-    c: Config = scene.config
-    found: list[Any] = []
+    c = scene.config
+    found: list[Place] = []
     if c.connection.env_file:
         found.append(_EnvFile(scene))
     if c.connection.command:
@@ -133,7 +120,7 @@ def _put(scene: Scene, texts: list[str], what: str, mark: str) -> Json:
             place.put(text)
         scene.trace(f"connection: {place.name}")
         said.append(f"{place.name}: {what}")
-    said += [line for place in places(scene) if hasattr(place, "after") for line in place.after(f"{scene.spec.run}-{mark}")]
+    said += [line for place in places(scene) for line in place.after(f"{scene.spec.run}-{mark}")]
     if after := scene.config.connection.after:
         scene.shell(after)
         said.append(f"`{after}` ended with 0")
