@@ -80,7 +80,7 @@ def read_objects(
 
 
 def _read(connection: psycopg.Connection[Any], calls: Sequence[_Reading], around: tuple[prepared.Call, prepared.Call]) -> list[Object]:
-    """What most objects have not (grants) is left out at first: setting up for it takes longer than reading all the rest."""
+    """What most objects lack (grants) is left out at first: setting up for it takes longer than reading all the rest."""
     version = connection.info.server_version
     found: list[Object] = []
     again: Sequence[_Reading] = calls

@@ -33,7 +33,7 @@ _AMONG = re.compile(rf"\(\((\w+|\"(?:[^\"]|\"\")+\")\)::text (= ANY|<> ALL) \(\(
 def loadable(text: str) -> str:
     """Deparsed text in words that read the same again once loaded.
 
-    PostgreSQL shows `x IN ('a', 'b')` of a varchar column as a cast array, and what is made of that text it shows otherwise again.
+    PostgreSQL shows `x IN ('a', 'b')` of a varchar column as a cast array, and shows what is made of that text in yet another way.
     """
 
     def among(match: re.Match[str]) -> str:

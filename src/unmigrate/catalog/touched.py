@@ -173,7 +173,7 @@ _SOURCES: dict[str, str] = {
 }
 
 # Catalogs whose rows are objects of ours: where rows were lost, those that remain are listed.
-# Deletions elsewhere are seen otherwise: with their table, their type, or by an update of the row they belong to.
+# Deletions elsewhere are seen in other ways: with their table, their type, or by an update of the row they belong to.
 _IDENTITIES: dict[str, str] = {
     catalog: f"select string_agg(oid::text, ',') from {catalog} where {condition}"
     for catalog, condition in {

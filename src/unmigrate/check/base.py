@@ -1,4 +1,4 @@
-"""What is new: the migrations of the working tree that the base has not, by git, or those after a name.
+"""What is new: the migrations of the working tree that the base lacks, by git, or those after a name.
 
 New and edited are told against the merge base of BASE and HEAD (what this branch changed); order against BASE itself (what will have been
 deployed by then).

@@ -10,7 +10,7 @@ import click
 from unmigrate.cli import render, snapshots
 from unmigrate.cli.options import Where
 from unmigrate.errors import PartialError, RefusedError, UnmigrateError, UsageError
-from unmigrate.words import amount
+from unmigrate.words import span
 
 BEFORE = "before"
 
@@ -121,17 +121,10 @@ def notes(source: snapshots.Opened, snapshot: str | None, migrations: tuple[str,
         began = min(snapshots.moments_of(source, name).began for name in migrations)
         if at is not None:
             found.append(
-                f"the snapshot was taken {_ago((began - at).total_seconds())} before the migration: of what was written in between to "
+                f"the snapshot was taken {span((began - at).total_seconds())} before the migration: of what was written in between to "
                 "what was lost, nothing is known to it"
             )
     return found
-
-
-def _ago(seconds: float) -> str:
-    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name}"
-    return amount(round(seconds), "second")
 
 
 def tell(report: Any, said: list[str], *, verb: str = "Refilled") -> None:

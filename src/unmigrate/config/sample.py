@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 class Sample:
     """rows: of each table that the migrations concern, a tenth of that of others; hold: seconds after which the source is let go of;
     statement: seconds for one query there. keep: columns ("schema.table.column", * for any) whose text is read as it is. mask: {column:
-    SQL expression that is read instead}, for columns that are not text, or to mask text otherwise."""
+    SQL expression that is read instead}, for columns that are not text, or to mask text in another way."""
 
     rows: int = 1000
     hold: float = 60.0

@@ -288,7 +288,7 @@ def default_now(default: str, type_: str) -> str:
 def qualified(connection: psycopg.Connection[Any], table: str, expression: str) -> str:
     """The expression over this table as PostgreSQL writes it where nothing is searched: it means the same under every search_path.
 
-    Its columns bare, as whoever uses it calls the table otherwise: PostgreSQL 14 names the table.
+    Its columns bare, as whoever uses it gives the table another name: PostgreSQL 14 names the table.
     """
     from pglast import ast, parse_sql
     from pglast.stream import RawStream

@@ -52,7 +52,7 @@ def _across(image: Image, now: Catalog, wanted: Catalog) -> Image:
     table = next((o for o in now if o.kind == "table" and o.name == image.table), None)
     later = wanted.get(Key("pg_class", image.oid)) if image.table_after else None
     if table is None or (image.table_after and (later is None or later.name != image.table_after)):
-        raise CannotInvert(f"{image.table} is called otherwise at the beginning or the end of the migration")
+        raise CannotInvert(f"{image.table} has another name at the beginning or the end of the migration")
     old = {c.facts["label"]: c.facts["type"] for c in now.columns(table.key)}
     new = {c.facts["label"]: c.key.sub for c in wanted.columns(later.key)} if later else {}
     columns = tuple(_column(image, c, old, new) for c in image.columns)

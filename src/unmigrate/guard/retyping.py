@@ -15,7 +15,7 @@ from unmigrate.sql.script import Statement
 
 @dataclass(frozen=True, slots=True)
 class Using:
-    """expression: over the row as it was, "" where there is no USING; cast: to the new type, which may be called otherwise by the end of
+    """expression: over the row as it was, "" where there is no USING; cast: to the new type, which may have another name by the end of
     the migration, it is yet to be cast.
     """
 

@@ -220,7 +220,7 @@ def _told(f: Followed) -> str:
 
 
 def _by_number(f: Followed, image: Image) -> str:
-    """The same, for columns that are called otherwise by now. $1, $2: the old and the new row; raises where there is no such column."""
+    """The same, for columns that have another name by now. $1, $2: the old and the new row; raises where there is no such column."""
 
     def same(record: str) -> str:
         return " AND ".join(f"{mine}::text = ({record}).%{k}$I::text" for k, mine in enumerate(_of(image, "i."), 1))
@@ -230,7 +230,7 @@ def _by_number(f: Followed, image: Image) -> str:
     either = f"({differs}) AND (({same('$1')}) OR ({same('$2')}))"
     lost = (
         f"WITH lost AS (UPDATE {image.name} i SET op = 'L' WHERE i.op IN ('U', 'I') AND {either} RETURNING 1) "
-        f"INSERT INTO {f.lost} SELECT 'a key changed that is called otherwise by now' FROM lost LIMIT 1"
+        f"INSERT INTO {f.lost} SELECT 'a key changed that has another name by now' FROM lost LIMIT 1"
     )
     gone, aside, back = (f"{verb} WHERE {same('$1')}" for verb in (f"DELETE FROM {image.name} i", _aside(image), _back(image)))
     return (

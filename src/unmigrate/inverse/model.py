@@ -43,7 +43,7 @@ class Check:
     table, columns, where: the rows in question, as t of that table, and what is wrong with them; "" where they are no plain rows of one.
     enum: whose labels are asked for, and whether in arrays. still: what is asked once a person has decided, None for the same again.
     before: the step before which a value given for them is filled in, "" for the beginning. later: a step of the switch or
-    after it asks for it otherwise, so that the table is not read for it under the locks.
+    after it asks for it in another way, so that the table is not read for it under the locks.
     """
 
     migration: str

@@ -60,7 +60,7 @@ join pg_namespace n on n.oid = c.relnamespace where n.nspname !~ %(schemas)s and
 
 
 def follow(connection: psycopg.Connection[Any], *, must: bool) -> frozenset[str]:
-    """After things were parked or came back: publish what lives, by a list of columns, so that no subscriber meets what it has not.
+    """After things were parked or came back: publish what lives, by a list of columns, so that no subscriber meets what it lacks.
 
     Returns the publications changed (SQL names). must: raise RefusedError where that cannot be; else such a publication stays as it is.
     """

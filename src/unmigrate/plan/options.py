@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from unmigrate.plan.model import Blocker, Lock, Loss, Option, Verdict
-from unmigrate.words import amount
+from unmigrate.words import amount, span
 
 _NAMED = 5
 _NONE = "nothing that was there before"
@@ -120,7 +120,7 @@ def _refills(proved: bool, losses: Sequence[Loss], facts: Facts) -> list[Option]
         return [bare]
     best = facts.candidates[0]
     named = ", ".join(loss.object for loss in returning[:_NAMED])
-    between = f"what was written to {named} in the {_span(best.before)} between snapshot and migration"
+    between = f"what was written to {named} in the {span(best.before)} between snapshot and migration"
     loses = "; ".join(text for text in (between, _uncertain(losses)) if text)
     return [replace(bare, loses=loses, needs=f"unmigrate rollback --refill {best.id}", of=best.id, possible=proved, disk=best.disk)]
 
@@ -143,7 +143,7 @@ def _restores(losses: Sequence[Loss], facts: Facts) -> list[Option]:
 
 def _restore(c: Candidate, back: str) -> Option:
     if c.written is None:
-        loses, rows = f"every row written since it was taken, {_span(c.before)} before the migration", {}
+        loses, rows = f"every row written since it was taken, {span(c.before)} before the migration", {}
     else:
         rows = {name: count for name, count in c.written.items() if count}
         most = sorted(rows, key=lambda name: -rows[name])[:_NAMED]
@@ -154,7 +154,7 @@ def _restore(c: Candidate, back: str) -> Option:
             if rows
             else "nothing that was counted: no row was written since"
         )
-    time = "maintenance until it is restored" if c.seconds is None else f"about {_span(c.seconds)}, until it is restored"
+    time = "maintenance until it is restored" if c.seconds is None else f"about {span(c.seconds)}, until it is restored"
     return Option(
         "restore", False, loses, time, f"{c.how or f'unmigrate restore {c.id}'}; a new connection string", back, of=c.id, seconds=c.seconds,
         basis=c.basis, disk=c.disk, rows_lost=None if c.written is None else dict(rows),
@@ -225,10 +225,3 @@ def _count(blockers: Sequence[Blocker]) -> int:
 
 def _time(seconds: float | None) -> str:
     return "the locks shown under locks" if seconds is None else f"about {seconds:.2f} s"
-
-
-def _span(seconds: float) -> str:
-    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name}"
-    return f"{seconds:.0f} seconds" if seconds >= 10 else f"{seconds:.1f} seconds"

@@ -80,7 +80,7 @@ def read_ledger(connection: psycopg.Connection[Any], schema: str) -> tuple[Ledge
         found = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
         if not found or not found[0]:
             return None
-        # Binary: as text, times read otherwise under every DateStyle, and psycopg knows one of them.
+        # Binary: as text, times read differently under every DateStyle, and psycopg knows only one.
         rows = connection.execute(f"select {columns} from {table} order by started_at, id", binary=True).fetchall()
     except psycopg.errors.InsufficientPrivilege as error:
         remedy = f"GRANT USAGE ON SCHEMA {quoted(schema)}, and SELECT ON {table} (for rollbacks DELETE too), to the role that connects"

@@ -14,7 +14,7 @@ from unmigrate.scratch.shape import Table, literal, quoted, read_heads, read_tab
 
 ROUNDS = 30  # of taking out rows that refer to rows which are not there
 SHOWN = 3
-HINT = "keep or mask in [sample] of unmigrate.toml read it otherwise"
+HINT = "keep or mask in [sample] of unmigrate.toml read it differently"
 
 
 @dataclass(slots=True)

@@ -8,6 +8,6 @@ databases   databases of a server as whole things, for pg_dump and template; url
 find        which snapshots are from before a migration; verify looks at what was restored; beside: restored to be read from; demand: policy
 choice      what is asked of a target to choose between the ways back
 refill      brings back what a migration destroyed; lost: what that is; rehearse: what the migration itself did to rows
-carry       carry-over after a full restore; compare: what two databases have otherwise
+carry       carry-over after a full restore; compare: where two databases differ
 merging     of both, rows by key: job as data, staging, merge (the SQL), batches; leftovers is what stays in the database
 """

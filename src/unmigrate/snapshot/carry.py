@@ -53,7 +53,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What the old database has otherwise than the snapshot: counts of rows. held: why it is not carried over, or ""."""
+    """Where the old database differs from the snapshot: counts of rows. held: why it is not carried over, or ""."""
 
     table: str
     inserted: int
@@ -106,7 +106,7 @@ def _common(live: Catalog, here: Object, *others: tuple[Catalog, Object]) -> tup
 
 
 def hold(found: Sequence[Table], texts: dict[str, str | None], old: Catalog, included: Collection[str]) -> tuple[Table, ...]:
-    """texts: of the migrations that the old database has and the restored one has not, None where their text is not there.
+    """texts: of the migrations that the old database has and the restored one lacks, None where their text is not there.
 
     included: tables that are carried over all the same, or "*".
     """

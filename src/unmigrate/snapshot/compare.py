@@ -1,4 +1,4 @@
-"""Which rows of a table two databases have otherwise.
+"""Which rows of a table differ between two databases.
 
 Each server sums up its rows by buckets of their keys, so that only what is in a bucket that differs has to come here, as keys and hashes.
 Where servers hash differently, all buckets differ: it takes longer, and finds the same.
@@ -28,8 +28,11 @@ _Sums = dict[int, tuple[int, int]]
 
 
 def compared(live: psycopg.Connection[Any], old: psycopg.Connection[Any], base: psycopg.Connection[Any], part: Part, say: Say) -> str:
-    """The name of a temporary table in `live` with the keys, as text, of what differs, and `op`: I, D or U for what only `old` has, only
-    `base` has, or both have otherwise. Made once in a session, so that rows and edits of one table are told by the same comparison."""
+    """The name of a temporary table in `live`: of each row that differs the key, as text, and `op`.
+
+    op: "I" for a row that only `old` has, "D" for one that only `base` has, "U" for one that differs between them. Made once in a session,
+    so that rows and edits of one table are told by the same comparison.
+    """
     name = f"pg_temp.delta_{hashlib.sha256(part.table.encode()).hexdigest()[:12]}"
     row = live.execute("select to_regclass(%s) is not null", [name]).fetchone()
     if row and row[0]:

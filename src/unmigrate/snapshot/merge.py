@@ -139,7 +139,7 @@ def _key_json(part: Part) -> str:
 
 
 def conflicts(job: str, part: Part, where: str) -> str:
-    """After `apply`: what is otherwise here than there was kept as it is. Rows that were merged are locked, and as they are there."""
+    """After `apply`: what differs between here and there was kept as it is. Rows that were merged are locked, and as they are there."""
     head = f"INSERT INTO {SCHEMA}.conflict SELECT {literal(job)}, {part.number}, b.n"
     source = f"FROM {part.source} t JOIN {stage(job, part)} b ON {_joined(part)}"
     table = literal(part.table)

@@ -64,7 +64,7 @@ def _partial(what: str, then: str) -> PartialError:
 
 
 def _open(run: Run) -> bool:
-    """Make or find the journal of this job; whether all is done. Raises RefusedError where it was begun otherwise."""
+    """Make or find the journal of this job; whether all is done. Raises RefusedError where it was begun from another snapshot."""
     live, job, asked = run.live, run.job, run.asked
     try:
         with live.transaction():

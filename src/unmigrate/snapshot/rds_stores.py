@@ -12,7 +12,7 @@ def _groups(found: Raw) -> list[str]:
 
 
 def _given(arguments: Raw) -> Raw:
-    """Without what the source has not."""
+    """Without what the source lacks."""
     return {name: value for name, value in arguments.items() if value not in (None, "", [])}
 
 

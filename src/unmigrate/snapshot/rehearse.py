@@ -1,5 +1,5 @@
 """What a migration itself did to rows, found out on the restored snapshot: it is run there, and its way back, in a transaction that ends
-with ROLLBACK. What is otherwise afterwards is what the migration cost: values that it changed, rows that it deleted.
+with ROLLBACK. What differs afterwards is what the migration cost: values that it changed, rows that it deleted.
 
 A value goes back only where the live one is still what this leaves; a row returns unless its key is there.
 """

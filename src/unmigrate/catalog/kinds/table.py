@@ -67,7 +67,7 @@ def create(table: Object, catalog: Catalog) -> Statements:
 
 
 def _overrides(column: Object, table: Object, catalog: Catalog) -> Statements:
-    """What an inherited column has otherwise than the parents' columns it was made from."""
+    """Where an inherited column differs from the parents' columns that it was made from."""
     parents = [f"{parent}.{column.facts['label']}" for parent in table.facts["parents"] or []]
     inherited = next((o for o in catalog if o.kind == "column" and o.name in parents), None)
     if inherited is None or column.facts["generated"]:

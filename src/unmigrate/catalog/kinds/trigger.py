@@ -4,7 +4,7 @@ from unmigrate.catalog.kinds.base import LEDGER_TABLE, Kind, Statements, not_mem
 from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.sqltext import comment_json, comment_sql
 
-# Partitions where the trigger is enabled otherwise than on its table.
+# Partitions where the trigger is not enabled as on its table.
 PARTITIONS = """case when c.relkind = 'p' then (select jsonb_agg(jsonb_build_array(k.tgrelid::regclass::text, k.tgenabled) order by k.tgrelid::regclass::text)
       from pg_trigger k where k.tgparentid <> 0 and k.tgname = g.tgname and k.tgenabled <> g.tgenabled
       and g.tgrelid in (select relid from pg_partition_ancestors(k.tgrelid))) end"""

@@ -1,4 +1,4 @@
-"""What one database has that another, restored from its past, has not: table by table, by content and not by count alone.
+"""What one database has that another, restored from its past, lacks: table by table, by content and not by count alone.
 
 Rows deleted and as many added since leave the count as it was, so tables are compared by a digest of their rows as well.
 """
@@ -26,8 +26,11 @@ _SECONDS = 120  # for one table
 
 
 def losses(old: psycopg.Connection[Any], new: psycopg.Connection[Any]) -> list[Json]:
-    """Tables of `old` that `new` has not as they are: {object, rows, why}. rows: how many fewer, None where only the content differs,
-    or could not be compared. Columns that only one of them has, or has with another type, are not compared: the migration's own."""
+    """Tables of `old` that `new` lacks, or holds with other content: {object, rows, why}.
+
+    rows: how many fewer there are, None where only the content differs, or could not be compared. Columns that only one of them has, or has
+    with another type, are not compared: they are the migration's own.
+    """
     there = {(schema, name): oid for oid, schema, name in new.execute(_TABLES).fetchall()}
     found: list[Json] = []
     for oid, schema, name in old.execute(_TABLES).fetchall():

@@ -23,7 +23,7 @@ from unmigrate.snapshot.open import open_provider
 from unmigrate.snapshot.provider import At, Snapshot
 
 _TIME = "time:"
-POINT = "lsn:"  # a position of the log, where a snapshot's id stands otherwise
+POINT = "lsn:"  # a position of the log, in the place of a snapshot's id
 
 
 class Source(Protocol):

@@ -43,7 +43,7 @@ def _look(scene: Scene, target: str) -> Json:
 
 
 def compared(scene: Scene, target: str) -> list[Json]:
-    """What the database in use has that the restored one has not. Raises RefusedError, FailedError for one that must not be switched to."""
+    """What the database in use has that the restored one lacks. Raises RefusedError, FailedError for one that must not be switched to."""
     with closing_connection(scene) as old, closing_connection(scene, target) as new:
         verify.require_before(new, old, scene.spec.migrations, scene.spec.schema)
         verify.require_readable(new)
