@@ -76,7 +76,7 @@ class Part:
 
     @property
     def source(self) -> str:
-        """The table as FROM and UPDATE want it: without its heirs, which are tables of their own."""
+        """The table as FROM and UPDATE want it: without the tables that inherit from it, which are parts of their own."""
         return self.table if self.partitioned else f"ONLY {self.table}"
 
 

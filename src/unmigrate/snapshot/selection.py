@@ -41,13 +41,13 @@ class Selection:
         return stem == "toc" or (stem.isdigit() and int(stem) in self.rows)
 
 
-DEFINITIONS = Selection((), frozenset())
+DEFINITIONS = Selection((), frozenset())  # and no rows
 
 
 def tables_with_rows(made: psycopg.Connection[Any], tables: Collection[str]) -> tuple[Name, ...]:
-    """(schema, name) of these tables, the ledger, and their partitions and heirs, as far as they have rows of their own.
+    """(schema, name) of these tables, the ledger, and their partitions and the tables that inherit from them.
 
-    made: a database that has the definitions.
+    Partitioned tables have no rows of their own, and are left out. made: a database that has the definitions.
     """
     return tuple(made.execute(_WANTED, [list(tables)]).fetchall())
 
