@@ -6,6 +6,6 @@ parking     a column or table is moved aside, an empty decoy takes its place (na
 filling     a parked column's values for rows written since; retyping: the expressions that convert
 images      rows before and after a change; imaging: what an image keeps; keys: what identifies a row; reused, carried: while they wait
 way_back    the way back and the way forward again; again and retaken are images on the way forward; online is what needs no locks
-checks      rows on the target that would make a way fail; rows proves both ways on generated rows
+rows        proves both ways on generated rows
 ahead       guards around somebody else's deploy, put together; stake: what it may destroy; logged: triggers that log
 """

@@ -19,9 +19,10 @@ from unmigrate.config.park import Park
 from unmigrate.guard import images
 from unmigrate.guard.carried import carried, carry
 from unmigrate.guard.filling import Conversion
-from unmigrate.guard.images import Column, Image
+from unmigrate.guard.images import Image
+from unmigrate.guard.imaging import Imaging, recordable
 from unmigrate.guard.keeping import forgets
-from unmigrate.guard.keys import ForeignKey, deferrable_keys, foreign_keys, parents_first, row_key, without_leaves
+from unmigrate.guard.keys import parents_first, without_leaves
 from unmigrate.guard.names import Names
 from unmigrate.guard.observed import Watched
 from unmigrate.guard.parking import let_go, parkable, parked
@@ -42,9 +43,6 @@ from unmigrate.sql.writes import writes
 _PURE = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt"})
 _OPAQUE = frozenset({*_PURE, "TruncateStmt", "DoStmt", "SelectStmt", "CallStmt", "ExecuteStmt", "CopyStmt", "MergeStmt"})
 _STRUCTURAL = frozenset({"AlterTableStmt", "DropStmt"})
-_OWN_TYPES = """
-select a.attnum::int, t.typnamespace <> 'pg_catalog'::regnamespace or t.typname ~ '^_?reg' from pg_attribute a
-join pg_type t on t.oid = a.atttypid where a.attrelid = %s and a.attnum > 0 and not a.attisdropped"""
 
 
 class Recorder:
@@ -64,6 +62,7 @@ class Recorder:
         self._from = observer.catalog
         self._pending: list[str] = []
         self._images = 0
+        self._imaging = Imaging(connection, observer.catalog, names, park)
         self._copied: dict[Key, Conversion | None] = {}
         self._inserted: set[Key] = set()
         self.program = Program()
@@ -246,10 +245,7 @@ class Recorder:
         return bool(row and row[0])
 
     def _recordable(self, table: Object) -> bool:
-        """Whether triggers see every change of its rows: not where they belong to partitions or children."""
-        f = table.facts
-        has_children = any(o.kind == "table" and table.name in (o.facts["parents"] or []) for o in self._observer.catalog)
-        return not (f["parents"] or f["partition_key"] or has_children)
+        return recordable(table, self._observer.catalog)
 
     # columns made from others
 
@@ -369,54 +365,12 @@ class Recorder:
         return frozenset(read)
 
     def _image(self, table: Object, before: Catalog, after: Catalog, at: AtStake) -> Image | None:
-        """at: the columns to be kept, besides the key's."""
-        later = after.get(table.key)
-        listed = list(self._columns(table, before, after, at))
-        stable = frozenset(str(c.before) for c in listed if c.text_before == c.text_after or later is None)
-        key = row_key(table, before, stable)
-        if not key and later is not None:
+        taken = self._imaging.image(self._images + 1, table, before, after, at)
+        if taken is None:
             self.program.unkept.append(Loss(self._migration, table.name, "values", "rows of a table without a key cannot be told apart"))
-            return None
-        self._images += 1
-        listed = [c for c in listed if at.columns is None or c.before in at.columns or c.before in key]
-        position = {c.before: i for i, c in enumerate(listed)}
-        keys = list(foreign_keys(before))
-        triggers = [(o.facts["label"], o.facts["enabled"]) for o in before if o.kind == "trigger" and o.parent == table.key]
-        return Image(
-            self._images, self._names.images, table.name, later.name if later else None, tuple(listed), tuple(position[c] for c in key),
-            tuple(k for k in keys if k.child == table.name), tuple(k for k in keys if k.parent == table.name),
-            tuple((name, enabled) for name, enabled in triggers if enabled != "D"), table.key.oid,
-            deferrable_keys(table, before, frozenset(position)),
-            tuple(k for k in keys if k.parent == table.name and self._passes(k, before)),
-        )  # fmt: skip
-
-    def _passes(self, fk: ForeignKey, catalog: Catalog) -> bool:
-        """Whether the migration added what refers by this key, and the way back takes it away."""
-        child = catalog.named("table", fk.child)
-        if child is None or not self._recordable(child):
-            return False
-        columns = [c for c in catalog.columns(child.key) if c.facts["label"] in fk.columns]
-        return child.key not in self._start.objects or any(c.key not in self._start.objects for c in columns)
-
-    def _columns(self, table: Object, before: Catalog, after: Catalog, at: AtStake) -> Iterator[Column]:
-        """Those whose values are kept."""
-        own = dict(self._connection.execute(_OWN_TYPES, [table.key.oid]).fetchall())
-        for column in before.columns(table.key):
-            if column.facts["generated"] or forgets(self._park, column):
-                continue
-            now = after.get(column.key)
-            same = now is not None and now.facts["type"] == column.facts["type"]
-            text, fixed = own[column.key.sub], column.facts["identity"] == "a"
-            retyped = now is not None and _type_oid(now) != _type_oid(column)
-            yield Column(
-                column.facts["label"], now.facts["label"] if now else None, column.facts["type"], text, text or not same, fixed,
-                column.key.sub, retyped, column.facts["label"] in at.rewritten,
-            )  # fmt: skip
-
-
-def _type_oid(column: Object) -> str:
-    """Without what is only its length or precision."""
-    return str(column.raw["type"]).partition(":")[0]
+        else:
+            self._images += 1
+        return taken
 
 
 def _type(column: Object) -> str:
