@@ -40,12 +40,8 @@ CREATE TABLE small (id int PRIMARY KEY, body text);"""
 CHANGE = """CREATE TYPE mood AS ENUM ('GOOD', 'BAD'); CREATE TABLE fresh (id int PRIMARY KEY, mood mood);
 ALTER TABLE big DROP COLUMN note; DROP TABLE small; ALTER TABLE big ALTER COLUMN amount TYPE int USING (round(amount))"""
 SCHEMA = 'datasource db {\n  provider = "postgresql"\n  url      = env("DATABASE_URL")\n}\n'
-SHORT, LONG, BLOCK, RATIO = (
-    0.050,
-    3.0,
-    0.250,
-    1.5,
-)  # what is to be reached: the switch, the command, the writer's wait, and 10 times the rows
+# What is to be reached, in seconds: by the switch, the command and the writer's longest wait; and by a switch at ten times the rows.
+SHORT, LONG, BLOCK, RATIO = 0.050, 3.0, 0.250, 1.5
 
 
 def writer(conninfo: str, rows: int, orders: Connection) -> None:

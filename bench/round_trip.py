@@ -108,7 +108,7 @@ def judge(folders: Sequence[Path], sample: int, outcome_of: Callable[[Workspace,
     total: Counter[str] = Counter()
     for folder in folders:
         migrations = read_migrations(folder)
-        extensions = wanted_extensions("\n".join(m.sql for m in migrations))
+        extensions = wanted_extensions(m.sql for m in migrations)
         with open_server(None, extensions=extensions, environ=os.environ) as server, Pool(server) as pool:
             for number in sampled(migrations, sample):
                 outcome = outcome_of(Workspace(pool), migrations[:number], migrations[number])
