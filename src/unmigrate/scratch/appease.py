@@ -154,26 +154,26 @@ class Appeaser:
 
     # ---- remedies ---------------------------------------------------------------------------------------------------
 
-    def _fill_nulls(self, table: Table, columns: Sequence[Column]) -> str:
+    def _fill_nulls(self, table: Table, columns: Sequence[Column], *, as_can_be: bool = False) -> str:
+        """as_can_be: columns that stay as they are do not hinder the others."""
         planner = self.rows.planner(table)
         rows = [planner.row(n, PLAIN) for n in range(20, 32)]  # unlike the values that are there
         done = []
         for column in columns:
             values = [row[column.number] for row in rows if row.get(column.number) is not None]
-            if values and self.rows.set_values(table, [column], lambda n, values=values: values[n % len(values)], only_null=True):  # type: ignore[misc]
-                done.append(column.name)
+            with suppress(*((psycopg.Error,) if as_can_be else ())):
+                if values and self.rows.set_values(table, [column], lambda n, values=values: values[n % len(values)], only_null=True):  # type: ignore[misc]
+                    done.append(column.name)
         return f"NULLs in {table.head.label} ({', '.join(done)}) were filled in" if done else ""
 
     def _fill_all_nulls(self) -> str:
         """The migration derives one table's rows from another's."""
         done = []
         for table in self.rows.tables.values():
-            for column in table.columns:
-                if not column.not_null and not column.generated and not column.automatic:
-                    try:
-                        done.append(self._fill_nulls(table, [column]))
-                    except psycopg.Error:
-                        continue
+            columns = [c for c in table.columns if not (c.not_null or c.generated or c.automatic)]
+            if columns:
+                with suppress(psycopg.Error):
+                    done.append(self._fill_nulls(table, columns, as_can_be=True))
         return "; ".join(filter(None, done))
 
     def _point(self, table: Table, columns: Sequence[Column], parent: str, constraint: str) -> str:
