@@ -206,7 +206,7 @@ def shop(
     note = "  note String?\n}\n" if destroys else "}\n"
     init, bad = INIT.replace(");", ', "note" TEXT);' if destroys else ");"), BAD + ('ALTER TABLE "Order" DROP COLUMN "note";\n' * destroys)
     models = {**MODELS, "v1": MODELS["v1"].replace("}\n", note)}
-    
+
     database = pool.create()
     url = prisma_url(pool.conninfo(database))
     root = write_project(folder / "shop", [("20240101000000_init", init)], SCHEMA + models["v1"])

@@ -11,6 +11,7 @@ from dataclasses import replace
 from unmigrate.catalog.kinds.base import CannotInvert
 from unmigrate.catalog.model import Catalog, Key
 from unmigrate.catalog.parked import is_parked
+from unmigrate.catalog.sqltext import literal
 from unmigrate.guard import images
 from unmigrate.guard.images import Column, Image
 from unmigrate.guard.keys import foreign_keys
@@ -22,19 +23,23 @@ _HERE = (
 )
 
 
-def remember(schema: str) -> list[str]:
-    """What the way back begins with: which transactions had ended by then, so that rows written since can be told from older ones."""
+def moment() -> str:
+    """A SELECT that tells which transactions have ended by now, so that rows written later can be told from older ones."""
     oldest = "((pg_snapshot_xmin(pg_current_snapshot())::text::numeric - 1) % 4294967296)::text::xid AS before"
-    return [
-        f"DROP TABLE IF EXISTS {schema}.since",
-        f"CREATE TABLE {schema}.since AS SELECT {oldest}, pg_current_xact_id()::xid AS own, {_HERE} AS place",
-    ]
+    return f"SELECT {oldest}, pg_current_xact_id()::xid AS own, {_HERE} AS place"
 
 
-def written_since(schema: str) -> str:
-    """Of a row t: it was, or may have been, written after the way back. In a database restored elsewhere nobody can tell: every row."""
-    younger = "s.place <> here.place OR (age(t.xmin) <= age(s.before) AND t.xmin::text <> s.own::text)"
-    return f"EXISTS (SELECT FROM {schema}.since s, (SELECT {_HERE} AS place OFFSET 0) here WHERE {younger})"
+def remember(schema: str) -> list[str]:
+    """What the way back begins with."""
+    return [f"DROP TABLE IF EXISTS {schema}.since", f"CREATE TABLE {schema}.since AS {moment()}"]
+
+
+def written_since(mark: str, name: str = "") -> str:
+    """Of a row t: it was, or may have been, written after the moment kept in this table, of that name there. In a database restored
+    elsewhere nobody can tell: every row."""
+    younger = "(s.place <> here.place OR (age(t.xmin) <= age(s.before) AND t.xmin::text <> s.own::text))"
+    named = f" AND s.name = {literal(name)}" if name else ""
+    return f"EXISTS (SELECT FROM {mark} s, (SELECT {_HERE} AS place OFFSET 0) here WHERE {younger}{named})"
 
 
 def rows_again(taken: Iterable[Image], wanted: Catalog, now: Catalog) -> list[str]:

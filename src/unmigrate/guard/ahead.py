@@ -77,7 +77,8 @@ def guards(connection: psycopg.Connection[Any], guarded: Sequence[Guarded], sche
         last = (f"DROP FUNCTION IF EXISTS {vault_schema}.who()",) if tables else ()
         found.append(
             Guard(
-                migration=one.migration.name, checksum=one.migration.checksum, id=one.back.guard, schema=schema, first=first, tables=tables,
+                migration=one.migration.name, checksum=one.migration.checksum, id=one.back.guard, schema=schema,
+                first=(*first, *one.marks), tables=tables,
                 following=one.following, last=last, before=_own(one.up.before), after=_own(one.up.after), ways=ways,
             )
         )  # fmt: skip

@@ -16,11 +16,13 @@ from unmigrate.catalog.parked import is_parked
 from unmigrate.catalog.read import show_parked
 from unmigrate.config.park import Park
 from unmigrate.guard import names as naming
+from unmigrate.guard import namesakes
 from unmigrate.guard.again import written_since
 from unmigrate.guard.filling import Filling, stale
 from unmigrate.guard.images import Image
 from unmigrate.guard.keeping import forgotten, unknown
 from unmigrate.guard.names import Names
+from unmigrate.guard.namesakes import Namesake
 from unmigrate.guard.observed import Watched
 from unmigrate.guard.program import Program
 from unmigrate.guard.recorder import Recorder
@@ -56,7 +58,8 @@ class Guarded:
     """One migration, ready to be deployed. back and again: None where there is none, with the reason in `why`.
 
     losses: what is lost even so; kept: what is parked or copied, in words; forgets: what is not kept because the configuration says so.
-    images: of rows that it changes, as its way back wants them in the vault; following: statements that see to their keys from then on.
+    images: of rows that it changes, as its way back wants them in the vault; following: statements that see to their keys from then on;
+    marks: statements that remember the moment from which on rows are the application's.
     """
 
     migration: Migration
@@ -69,6 +72,7 @@ class Guarded:
     forgets: tuple[Loss, ...] = ()
     images: tuple[Image, ...] = ()
     following: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -180,8 +184,12 @@ class _Attempt:
 
     def guarded(self, concerned: set[str]) -> Guarded:
         """The plans. concerned: tables that the migration touches, without whose rows nothing is claimed. Raises _Built, psycopg.Error."""
-        up = Way(tuple(self._program.statements), self._start, self._observer.catalog, "exact")
+        end = self._observer.catalog
+        deployed = self._marks("deployed", end, self._start)
+        up = Way((*self._program.statements, *deployed), self._start, end, "exact")
         down, again = self._ways(up)
+        down = replace(down, statements=(*down.statements, *self._marks("undone", down.after, end)))
+        again = again and replace(again, statements=(*again.statements, *deployed))
         taken = [Loss(self._migration.name, name, "values", "the way back cannot keep it") for name in down.destroys]
         undone = Delta.between(down.after, down.before)
         unkept = unseen.lost(self._migration.name, self._migration.sql, undone)
@@ -203,7 +211,14 @@ class _Attempt:
             forgets=forgot,
             images=imaged,
             following=self._program.following,
+            marks=tuple(deployed),
         )
+
+    def _namesakes(self, now: Catalog, then: Catalog) -> list[Namesake]:
+        return namesakes.namesakes(now, then, self._program.conversions)
+
+    def _marks(self, name: str, now: Catalog, then: Catalog) -> list[str]:
+        return namesakes.marks(vault.guard_schemas(self.id)[0], name, self._namesakes(now, then))
 
     def _forgotten(self) -> Iterator[Loss]:
         """What is not kept because the configuration says so."""
@@ -287,7 +302,9 @@ class _Attempt:
             found.append(replace(told, later=_asked_later(told, way)))
         back = () if kind == "redo" else (*self._misfits(way.before), *self._astray(), *self._valueless(way.statements))
         newer = self._newer(way.before) if kind == "redo" else back
-        return (*found, *(_stale_rows(self._migration.name, f) for f in way.unknown), *newer)
+        mark, same = "undone" if kind == "redo" else "deployed", self._namesakes(way.before, way.after)
+        written = namesakes.checks(self._migration.name, vault.guard_schemas(self.id)[0], mark, same)
+        return (*found, *(_stale_rows(self._migration.name, f) for f in way.unknown), *newer, *written)
 
     def _misfits(self, now: Catalog) -> Iterator[Check]:
         """Values written since that have no place in a column which stands beside its new type, as a cast would have met them.
@@ -323,7 +340,7 @@ class _Attempt:
             table = now.get(key)
             if table is None or is_parked(table):
                 continue
-            where = f"from {table.name} t where {written_since(f'unmigrate_{self.id}')}"
+            where = f"from {table.name} t where {written_since(f'unmigrate_{self.id}.since')}"
             reason = "rows were written since the rollback, and nobody knows what the migration would have made of them"
             ways = ("unmigrate deploy applies the migration anew, from its folder",)
             yield Check(
