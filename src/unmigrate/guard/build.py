@@ -29,7 +29,7 @@ from unmigrate.guard.recorder import Recorder
 from unmigrate.guard.rows import rows_shown
 from unmigrate.guard.way_back import Way, back, compared, forward
 from unmigrate.inverse import server, unseen
-from unmigrate.inverse.checks import checks, misfits
+from unmigrate.inverse.checks import checks, misfits, sample
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
 from unmigrate.inverse.replay import ReplayError
@@ -343,9 +343,7 @@ class _Attempt:
             where = f"from {table.name} t where {written_since(f'unmigrate_{self.id}.since')}"
             reason = "rows were written since the rollback, and nobody knows what the migration would have made of them"
             ways = ("unmigrate deploy applies the migration anew, from its folder",)
-            yield Check(
-                self._migration.name, table.name, reason, f"select count(*) {where}", f"select left(t::text, 120) {where} limit 5", ways
-            )  # fmt: skip
+            yield Check(self._migration.name, table.name, reason, f"select count(*) {where}", sample(where), ways)
 
     def _kept(self) -> tuple[str, ...]:
         after = self._observer.catalog
@@ -378,18 +376,18 @@ def _stale_rows(migration: str, f: Filling) -> Check:
     where = f"from {f.table} t where {stale(f)}"
     reason = f"rows were written or edited since, and nobody knows which value follows from {f.source}"
     ways = (f"--fill '{f.wanted} = <SQL>'",)
-    count, sample = f"select count(*) {where}", f"select left(t::text, 120) {where} limit 5"
     still = f"{f.column} IS NULL" if f.notnull else ""
-    return Check(migration, f.wanted, reason, count, sample, ways, f.table, (f.column,), stale(f), still=still)
+    count, some = f"select count(*) {where}", sample(where, (f.column,))
+    return Check(migration, f.wanted, reason, count, some, ways, f.table, (f.column,), stale(f), still=still)
 
 
 def _without_value(migration: str, image: Image, label: str, step: str) -> Check:
     same = " AND ".join(f"i.w{k + 1} = {image.columns[k].new('t')}" for k in image.key)
     where = f"from {image.table_after} t where not exists (select from {image.name} i where {same})"
     reason = "rows were written since, and it becomes NOT NULL again without a default"
-    count, sample, name = f"select count(*) {where}", f"select left(t::text, 120) {where} limit 5", f"{image.table}.{label}"
+    count, name = f"select count(*) {where}", f"{image.table}.{label}"
     ways = (f"--fill '{name} = <SQL>'",)
-    return Check(migration, name, reason, count, sample, ways, image.table, (label,), f"{label} IS NULL", still="", before=step)
+    return Check(migration, name, reason, count, sample(where), ways, image.table, (label,), f"{label} IS NULL", still="", before=step)
 
 
 def _fingerprints(before: Catalog, after: Catalog) -> tuple[dict[str, str], dict[str, str]]:
