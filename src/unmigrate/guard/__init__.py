@@ -7,6 +7,6 @@ filling     a parked column's values for rows written since; retyping: the expre
 images      rows before and after a change; imaging: what an image keeps; keys: what identifies a row; reused, carried: while they wait
 way_back    the way back and the way forward again; again and retaken are images on the way forward; online is what needs no locks
 rows        proves both ways on generated rows
-namesakes   what bears the name of something that returns: rows written to it since stop the way
+checks      which rows of the target would make a way fail; namesakes: those written to what bears the name of something that returns
 ahead       guards around somebody else's deploy, put together; stake: what it may destroy; logged: triggers that log
 """

@@ -1,6 +1,5 @@
 """Guarded ways of one migration after the other, made and proved on scratch: up, back, and up again, as plans."""
 
-import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +16,7 @@ from unmigrate.catalog.read import show_parked
 from unmigrate.config.park import Park
 from unmigrate.guard import names as naming
 from unmigrate.guard import namesakes
-from unmigrate.guard.again import written_since
-from unmigrate.guard.filling import Filling, stale
+from unmigrate.guard.checks import Questions
 from unmigrate.guard.images import Image
 from unmigrate.guard.keeping import forgotten, unknown
 from unmigrate.guard.names import Names
@@ -29,7 +27,6 @@ from unmigrate.guard.recorder import Recorder
 from unmigrate.guard.rows import rows_shown
 from unmigrate.guard.way_back import Way, back, compared, forward
 from unmigrate.inverse import server, unseen
-from unmigrate.inverse.checks import checks, misfits, sample
 from unmigrate.inverse.losses import losses
 from unmigrate.inverse.model import Loss
 from unmigrate.inverse.replay import ReplayError
@@ -50,7 +47,6 @@ Grain = Literal["rewriting", "coarse", "fine", "whole"]
 
 rewriting: as coarse, with columns kept beside their new type wherever that rewrites their table.
 """
-_ASIDE = re.compile(r"_unmigrate_[0-9a-f]+_(?:old|new)_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +267,7 @@ class _Attempt:
         before, after = _fingerprints(way.before, way.after)
         name = self._migration.name
         names = {o.key: o.name for o in way.after if o.kind == "table"}
+        asked = () if kind == "deploy" else Questions(name, self.id, self._program).of(way, kind)
         return Plan(
             migrations=(name,), checksums={name: self._migration.checksum}, schema=self._work.schema,
             server_major=self._work.pool.server.version // 10000,
@@ -279,71 +276,11 @@ class _Attempt:
                 *(Step("switch", name, sql, "") for sql in way.statements),
                 *(Step("finish", name, sql, what) for what, sql in way.finish),
             ),
-            losses=lost, checks=self._checks(way, kind) if kind != "deploy" else (), locks=locks, verdicts=(verdict,),
+            losses=lost, checks=asked, locks=locks, verdicts=(verdict,),
             before=before, after=after, kind=kind, guard=self.id, 
             notes=(*(remarks(way.before, way.after, ()) if kind != "deploy" else ()), *rewritten(locks)),
             writes=tuple(sorted(names[k] for k in self._program.writes if k in names)) if kind == "deploy" else None, kept=way.kept,
         )  # fmt: skip
-
-    def _checks(self, way: Way, kind: str) -> tuple[Check, ...]:
-        """Rows that would make the way fail. Those of tables with images are not asked: they change back first."""
-        delta = Delta.between(way.after, way.before)
-        imaged = {i.table for s in self._program.segments if kind != "redo" or not s.structural for i in s.images}
-        filled = {what.removeprefix("column ") for what, _ in way.prepare if what.startswith("column ")}
-        converted = {c.name for conversion in self._program.conversions for c in (conversion.parked, conversion.now)}
-        converted |= {o.name for s in self._program.segments for key in s.retyped if (o := way.before.get(key))}
-        referring = {o.name for o in way.after if o.kind == "constraint" and o.facts["contype"] == "f" and o.facts["references"] in imaged}
-        found = []
-        for check in checks(self._migration.name, delta):
-            about = check.object
-            if about in filled | converted | referring or any(about.startswith(f"{table}.") for table in imaged):
-                continue
-            told = replace(check, object=_own(about), reason=_own(check.reason), ways_out=tuple(map(_own, check.ways_out)))
-            found.append(replace(told, later=_asked_later(told, way)))
-        back = () if kind == "redo" else (*self._misfits(way.before), *self._astray(), *self._valueless(way.statements))
-        newer = self._newer(way.before) if kind == "redo" else back
-        mark, same = "undone" if kind == "redo" else "deployed", self._namesakes(way.before, way.after)
-        written = namesakes.checks(self._migration.name, vault.guard_schemas(self.id)[0], mark, same)
-        return (*found, *(_stale_rows(self._migration.name, f) for f in way.unknown), *newer, *written)
-
-    def _misfits(self, now: Catalog) -> Iterator[Check]:
-        """Values written since that have no place in a column which stands beside its new type, as a cast would have met them.
-
-        Under the locks the trigger that fills the old column has seen each of them: the table is not read there.
-        """
-        for c in self._program.conversions:
-            new, old = now.get(c.now.key), now.get(c.parked.key)
-            if c.lossless and new and old and is_parked(old) and (check := misfits(self._migration.name, new, old, now)):
-                yield replace(check, later=True)
-
-    def _valueless(self, statements: Sequence[str]) -> Iterator[Check]:
-        """Rows written since, of a table whose column comes back from an image, empty for them, and NOT NULL."""
-        images = [i for s in self._program.segments for i in s.images if i.table_after is not None and i.key]
-        for image, column in ((i, c) for i in images for c in i.columns if c.before and c.after is None):
-            step = f"ALTER TABLE {image.table} ALTER COLUMN {column.before} SET NOT NULL"
-            if step in statements:
-                yield _without_value(self._migration.name, image, str(column.before), step)
-
-    def _astray(self) -> Iterator[Check]:
-        """What nobody could follow while it was parked."""
-        keys = "keys of rows were changed since, and nobody knows which old values are whose"
-        rows = "what is parked went along with rows that a later migration deleted, and did not return with them"
-        listed = [(f.tables[0], f.lost, keys, "these rows then stay as they are") for f in self._program.followed]
-        listed += [(c.label, c.left, rows, "it then stays away") for c in self._program.carried]
-        for table, lost, reason, then in listed:
-            count, sample = f"select count(*) from {lost}", f"select why from {lost} limit 5"
-            yield Check(self._migration.name, table, reason, count, sample, (f"DELETE FROM {lost}: {then}",))
-
-    def _newer(self, now: Catalog) -> Iterator[Check]:
-        """Rows written since the way back, of which nobody knows what the migration would have made. now: after the way back."""
-        for key in sorted({key for s in self._program.segments if s.images for key in s.reads or ()}):
-            table = now.get(key)
-            if table is None or is_parked(table):
-                continue
-            where = f"from {table.name} t where {written_since(f'unmigrate_{self.id}.since')}"
-            reason = "rows were written since the rollback, and nobody knows what the migration would have made of them"
-            ways = ("unmigrate deploy applies the migration anew, from its folder",)
-            yield Check(self._migration.name, table.name, reason, f"select count(*) {where}", sample(where), ways)
 
     def _kept(self) -> tuple[str, ...]:
         after = self._observer.catalog
@@ -358,36 +295,6 @@ class _Attempt:
 def _prepared(migration: str, what: str, sql: str) -> Step:
     online = script.concurrently(sql)
     return Step("prepare", migration, online or sql, what, transactional=not online)
-
-
-def _asked_later(check: Check, way: Way) -> bool:
-    """Whether a step after the switch validates what is asked for."""
-    null = bool(check.columns) and check.where == f"{check.columns[0]} IS NULL"
-    return (f"column {check.object}" if null else f"constraint {check.object}") in {what for what, _ in way.finish}
-
-
-def _own(text: str) -> str:
-    """With the names that parked columns will have again: those are what a person knows."""
-    return _ASIDE.sub("", text)
-
-
-def _stale_rows(migration: str, f: Filling) -> Check:
-    """Rows written or edited since, whose old value nobody can work out: never silently the stale one."""
-    where = f"from {f.table} t where {stale(f)}"
-    reason = f"rows were written or edited since, and nobody knows which value follows from {f.source}"
-    ways = (f"--fill '{f.wanted} = <SQL>'",)
-    still = f"{f.column} IS NULL" if f.notnull else ""
-    count, some = f"select count(*) {where}", sample(where, (f.column,))
-    return Check(migration, f.wanted, reason, count, some, ways, f.table, (f.column,), stale(f), still=still)
-
-
-def _without_value(migration: str, image: Image, label: str, step: str) -> Check:
-    same = " AND ".join(f"i.w{k + 1} = {image.columns[k].new('t')}" for k in image.key)
-    where = f"from {image.table_after} t where not exists (select from {image.name} i where {same})"
-    reason = "rows were written since, and it becomes NOT NULL again without a default"
-    count, name = f"select count(*) {where}", f"{image.table}.{label}"
-    ways = (f"--fill '{name} = <SQL>'",)
-    return Check(migration, name, reason, count, sample(where), ways, image.table, (label,), f"{label} IS NULL", still="", before=step)
 
 
 def _fingerprints(before: Catalog, after: Catalog) -> tuple[dict[str, str], dict[str, str]]:

@@ -13,6 +13,7 @@ from unmigrate.catalog.parked import is_parked
 from unmigrate.catalog.sqltext import literal
 from unmigrate.guard.again import moment, written_since
 from unmigrate.guard.filling import Conversion
+from unmigrate.inverse.checks import sample
 from unmigrate.plan.model import Check
 
 _CONSTANT = re.compile(r"^('(?:[^']|'')*'|-?[\d.]+|true|false)(::[\w \"().\[\],]+)?$")
@@ -85,9 +86,7 @@ def _table(migration: str, mark: str, one: Namesake, written: str, leave: str) -
     counted = f"select count(*) filter (where {written}) w, count(*) filter (where not {written}) o from {one.stands.name} t"
     count = f"select coalesce((select greatest(w, m.rows - o) from ({counted}) c, {mark} m where m.name = {literal(one.name)}), 0)"
     reason = "rows were written since to another table of that name, which is parked: this one comes back without them"
-    return Check(
-        migration, one.name, reason, count, f"select left(t::text, 120) from {one.stands.name} t where {written} limit 5", (leave,)
-    )
+    return Check(migration, one.name, reason, count, sample(f"from {one.stands.name} t where {written}"), (leave,))
 
 
 def _column(migration: str, one: Namesake, written: str, leave: str) -> Check:
@@ -102,5 +101,5 @@ def _column(migration: str, one: Namesake, written: str, leave: str) -> Check:
         ways.insert(0, f"--fill '{one.name} = <SQL>'")
     rows = f"from {table} t where {' AND '.join(where)}"
     reason = f"rows were written since to another column of that name (in SQL: {label}), and nobody knows which value of this one follows"
-    count, sample = f"select count(*) {rows}", f"select left(t::text, 120) {rows} limit 5"
-    return Check(migration, one.name, reason, count, sample, tuple(ways), table, columns, " AND ".join(where), still="")
+    count, some = f"select count(*) {rows}", sample(rows, (label,))
+    return Check(migration, one.name, reason, count, some, tuple(ways), table, columns, " AND ".join(where), still="")
