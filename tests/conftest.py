@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from unmigrate.scratch.pool import Pool
 from unmigrate.scratch.server import Server, open_server
 
 __all__ = ["small_disk"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background, and so by what they start
 
 
 @pytest.fixture(scope="session")

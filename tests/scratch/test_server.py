@@ -23,7 +23,6 @@ from unmigrate.scratch.server import Server, open_server
 
 CHILD = """
 import os, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from unmigrate.scratch.server import open_server
 with open_server("embedded", environ=os.environ) as server:
     print(server.conninfo, flush=True)
