@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.guard import around
 from tests.guard.conftest import Live
 from unmigrate.config.park import Park
 from unmigrate.errors import RefusedError
@@ -128,3 +129,21 @@ def test_in_a_database_restored_elsewhere_every_value_counts(live: Make) -> None
     it.run(f"UPDATE unmigrate_{it.guarded[0].up.guard}.deployed SET place = 'elsewhere'")
     with pytest.raises(RefusedError, match=r"^4 rows block: public\.t: "):
         it.rollback()
+
+
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize(("type_", "value"), [("int", "7"), ("text", "'new'")])
+def test_around_a_deploy_of_somebody_else(live: Make, type_: str, value: str, written: bool) -> None:
+    it = live(T, ROWS)
+    around.arm(it, f"ALTER TABLE t DROP COLUMN a; ALTER TABLE t ADD COLUMN a {type_}")
+    it.run("UPDATE t SET a = 'late' WHERE id = 2")
+    around.prisma_deploy(it)
+    if written:
+        it.run(f"UPDATE t SET a = {value} WHERE id = 1")
+    around.finish(it)
+    if written:
+        with pytest.raises(RefusedError, match=r"^1 row blocks: public\.t\.a: .*another column of that name"):
+            it.rollback()
+        it.run("UPDATE t SET a = NULL WHERE id = 1")
+    it.rollback()
+    assert rows(it) == [OLD[0], (2, "late"), *OLD[2:]]

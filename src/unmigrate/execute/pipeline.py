@@ -24,7 +24,7 @@ Connect = Callable[[], psycopg.Connection[Any]]
 _OURS = "^(logged|emptied)_"  # the functions of our triggers
 _LATER = """
 select format('DROP TABLE %%s', c.oid::regclass) from pg_class c where c.relnamespace = to_regnamespace(%s) and c.relkind = 'r'
-and c.relname !~ '^(log|base)_'
+and c.relname !~ '^((log|base)_|deployed$)'
 union all select format('DROP FUNCTION %%s', p.oid::regprocedure) from pg_proc p where p.pronamespace = to_regnamespace(%s)
 and p.proname !~ '^(logged_|emptied_|who$)'"""
 _ARMED = """

@@ -267,7 +267,7 @@ class _Attempt:
         before, after = _fingerprints(way.before, way.after)
         name = self._migration.name
         names = {o.key: o.name for o in way.after if o.kind == "table"}
-        asked = () if kind == "deploy" else Questions(name, self.id, self._program).of(way, kind)
+        asked = () if kind == "deploy" else Questions(name, self.id, self._program, self._start).of(way, kind)
         return Plan(
             migrations=(name,), checksums={name: self._migration.checksum}, schema=self._work.schema,
             server_major=self._work.pool.server.version // 10000,

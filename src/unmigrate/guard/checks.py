@@ -22,11 +22,12 @@ _ASIDE = re.compile(r"_unmigrate_[0-9a-f]+_(?:old|new)_")
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Of one guarded migration. guard: its id; program: its way up."""
+    """Of one guarded migration. guard: its id; program: its way up; start: the catalog before it."""
 
     migration: str
     guard: str
     program: Program
+    start: Catalog
 
     def of(self, way: Way, kind: Kind) -> tuple[Check, ...]:
         """Rows that would make the way fail. Those of tables with images are not asked: they change back first."""
@@ -45,13 +46,13 @@ class Questions:
             found.append(replace(told, later=_asked_later(told, way)))
         found += [_stale_rows(self.migration, f) for f in way.unknown]
         if kind == "redo":
-            return (*found, *self._newer(way.before), *self._namesakes(way, "undone"))
+            return (*found, *self._newer(way.before), *self._namesakes(way.before, way.after, "undone"))
         back = (*self._misfits(way.before), *self._astray(), *self._valueless(way.statements))
-        return (*found, *back, *self._namesakes(way, "deployed"))
+        return (*found, *back, *self._namesakes(way.before, self.start, "deployed"))
 
-    def _namesakes(self, way: Way, mark: str) -> Iterator[Check]:
+    def _namesakes(self, now: Catalog, then: Catalog, mark: str) -> Iterator[Check]:
         """Rows written to what bears the name of something that returns, since the moment of this mark."""
-        same = namesakes.namesakes(way.before, way.after, self.program.conversions)
+        same = namesakes.namesakes(now, then, self.program.conversions)
         yield from namesakes.checks(self.migration, vault.guard_schemas(self.guard)[0], mark, same)
 
     def _misfits(self, now: Catalog) -> Iterator[Check]:

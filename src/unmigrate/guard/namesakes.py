@@ -1,7 +1,8 @@
 """What bears the name of something that returns: a column or table that the migration made under a name it had taken away.
 
-The application goes on writing under that name, to the new one. The way back parks that, and the old one returns as it was: what was
-written since is kept, but who asks by that name does not find it. Such rows stop the way until a person says what becomes of them.
+The application goes on writing under that name, to the new one. The way back parks that (or, where it is of the same shape, writes the old
+values over it), and the old one returns as it was: who asks by that name does not find what was written since. Such rows stop the way until
+a person says what becomes of them.
 """
 
 import re
@@ -17,7 +18,7 @@ from unmigrate.inverse.checks import sample
 from unmigrate.plan.model import Check
 
 _CONSTANT = re.compile(r"^('(?:[^']|'')*'|-?[\d.]+|true|false)(::[\w \"().\[\],]+)?$")
-_NEWER = "it then comes back as it was, and what was written since stays parked"
+_LEFT = "it then comes back as it was, without what was written since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def checks(migration: str, schema: str, name: str, found: Sequence[Namesake]) ->
     for one in found:
         mark = f"{schema}.{name}"
         written = written_since(mark, one.name)
-        leave = f"DELETE FROM {mark} WHERE name = {literal(one.name)}: {_NEWER}"
+        leave = f"DELETE FROM {mark} WHERE name = {literal(one.name)}: {_LEFT}"
         yield _table(migration, mark, one, written, leave) if one.stands.kind == "table" else _column(migration, one, written, leave)
 
 
