@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -54,7 +54,10 @@ def told_waits(
     connect: for a second connection, made when there is something to ask.
     """
     stop = threading.Event()
-    thread = threading.Thread(target=_tell_waits, args=[connection, backend(connection), connect, say, stop], daemon=True)
+    pid = 0
+    with suppress(psycopg.Error):  # a connection that is lost is told by what is asked next
+        pid = backend(connection)
+    thread = threading.Thread(target=_tell_waits, args=[connection, pid, connect, say, stop], daemon=True)
     thread.start()
     try:
         yield
