@@ -9,7 +9,7 @@ from tests.guard.conftest import Live
 from unmigrate.config.park import Park
 from unmigrate.errors import RefusedError
 from unmigrate.execute.rollback import execute
-from unmigrate.execute.ways import rollback_plans
+from unmigrate.execute.ways import refuse_namesakes, rollback_plans
 from unmigrate.plan.ways_out import Decisions, decided
 
 T = "CREATE TABLE t (id int PRIMARY KEY, a text, b int)"
@@ -147,3 +147,15 @@ def test_around_a_deploy_of_somebody_else(live: Make, type_: str, value: str, wr
         it.run("UPDATE t SET a = NULL WHERE id = 1")
     it.rollback()
     assert rows(it) == [OLD[0], (2, "late"), *OLD[2:]]
+
+
+def test_a_name_that_a_later_migration_gave_to_another_is_not_rolled_back_along_with_it(live: Make) -> None:
+    it = live(T, ROWS)
+    it.deploy("ALTER TABLE t DROP COLUMN a")
+    it.deploy("ALTER TABLE t ADD COLUMN a text")
+    it.deploy("ALTER TABLE t ADD COLUMN c text")
+    names = [m.name for m in it.history]
+    with it.connect() as connection:
+        refuse_namesakes(rollback_plans(connection, [names[3], names[2]]) or [])
+        with pytest.raises(RefusedError, match=rf"^{names[1]} brings column public\.t\.a back, and {names[2]} made another"):
+            refuse_namesakes(rollback_plans(connection, names[:0:-1]) or [])

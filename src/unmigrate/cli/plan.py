@@ -1,7 +1,7 @@
 """unmigrate plan"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,14 +81,17 @@ def _plan(at: options.Where, name: str | None, last: int | None, to: str | None,
         return _Found(plan)
     from unmigrate.errors import UnmigrateError
     from unmigrate.execute.inspect import inspect
+    from unmigrate.execute.ways import refuse_namesakes
     from unmigrate.park.publications import remarks
 
     with open_target(at) as target:
         notes = [*remarks(target.connection), *_unread(target.connection)]
-        stored = measured(target.connection, planning.stored(target, name, last, to) or [])
+        kept = planning.stored(target, name, last, to) or []
+        notes += _refused(lambda: refuse_namesakes(kept))
+        stored = measured(target.connection, kept)
         try:
             count = planning.choose(target, name, last, to)
-            notes += _mixed(target, count)
+            notes += _refused(lambda: planning.refuse_mixed(target, count))
             plan = planning.make_plan(
                 at, target.history(), count, schema=target.url.schema, major=target.major, strict=False, concurrently=concurrently,
                 fill=fill, target=target,
@@ -112,11 +115,12 @@ def _unread(connection: Any) -> list[str]:
     return []
 
 
-def _mixed(target: Any, count: int) -> list[str]:
+def _refused(ask: Callable[[], None]) -> list[str]:
+    """That rollback refuses what is asked for, where it does."""
     from unmigrate.errors import RefusedError
 
     try:
-        planning.refuse_mixed(target, count)
+        ask()
     except RefusedError as error:
         return [f"rollback refuses this: {error}; {error.remedy}"]
     return []

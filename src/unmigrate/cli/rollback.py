@@ -108,8 +108,10 @@ def _execute(at: options.Where, target: Any, plans: Any, flags: dict[str, Any], 
     from unmigrate.execute.inspect import inspect
     from unmigrate.execute.refuse import refuse_counted
     from unmigrate.execute.rollback import execute
+    from unmigrate.execute.ways import refuse_namesakes
     from unmigrate.park.publications import remarks
 
+    refuse_namesakes(plans)
     decisions = ways_out.parsed(flags)
     plans = ways_out.applied(plans, decisions)
     shown = [inspect(target.connection, plans[0]), *plans[1:]]  # what the others will meet can be asked when it is their turn

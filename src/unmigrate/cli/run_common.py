@@ -132,6 +132,8 @@ def _text(path: Path | None) -> str | None:
 
 
 def _plans(at: options.Where, target: Any, name: str | None, last: int | None, to: str | None, flags: dict[str, Any]) -> list[Any]:
+    from unmigrate.execute.ways import refuse_namesakes
+
     if target.failed:
         return [planning.make_failed_plan(at, target, name)]
     if (plans := planning.stored(target, name, last, to)) is None:
@@ -142,6 +144,7 @@ def _plans(at: options.Where, target: Any, name: str | None, last: int | None, t
                 at, target.history(), count, schema=target.url.schema, major=target.major, strict=True, fill=fill, target=target
             )
         ]  # fmt: skip
+    refuse_namesakes(plans)
     return ways_out.applied(plans, ways_out.parsed(flags))
 
 

@@ -20,6 +20,24 @@ def rollback_plans(connection: psycopg.Connection[Any], newest_first: Sequence[s
     return found if found and len(found) == len(stored) else None
 
 
+def refuse_namesakes(newest_first: Sequence[Plan]) -> None:
+    """Raise RefusedError where a plan brings back a column or table whose name a newer migration gave to another, which goes before.
+
+    What was written to that other one would be out of sight at once; one after the other, it is seen what is parked.
+    """
+    gone: dict[str, str] = {}
+    for plan in newest_first:
+        if same := [label for label, digest in plan.after.items() if digest and not plan.before[label] and label in gone]:
+            newer = gone[same[0]]
+            message = (
+                f"{plan.migrations[0]} brings {same[0]} back, and {newer} made another of that name, which may have been written to since"
+            )
+            remedy = f"roll them back one after the other, first unmigrate rollback {newer}, and look at what is parked then"
+            raise RefusedError(message, code="namesake", remedy=remedy)
+        taken = (label for label, digest in plan.before.items() if digest and not plan.after[label])
+        gone |= {label: plan.migrations[0] for label in taken if label.startswith(("table ", "column "))}
+
+
 def redo_plan(connection: psycopg.Connection[Any], name: str | None) -> Plan:
     """The way forward again of the migration rolled back last. Raises RefusedError where there is none, EnvironmentProblem for a vault
     that may not be read.
