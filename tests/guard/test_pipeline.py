@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.forked import dying, exit_of
-from tests.guard.around import INIT, ROWS, arm, finish, prepared, prisma_deploy, triggers
+from tests.guard.around import INIT, ROWS, arm, finish, leave_as_it_was, prepared, prisma_deploy, triggers
 from tests.guard.conftest import Live
 from unmigrate.errors import RefusedError
 from unmigrate.execute import pipeline
@@ -129,6 +129,9 @@ def test_a_name_used_again_is_not_mistaken_for_the_old_column(live: Make) -> Non
     prisma_deploy(it)
     it.run("UPDATE t SET a = 999 WHERE id <= 5; UPDATE t SET b = 'x'")
     finish(it)
+    with pytest.raises(RefusedError, match=r"^5 rows block"):
+        it.rollback()
+    leave_as_it_was(it)
     it.rollback()
     assert it.rows("SELECT id, a FROM t ORDER BY id") == [(g, g * 10) for g in range(1, 21)]
 
@@ -145,6 +148,7 @@ def test_an_old_transaction_that_saw_nothing_of_it(live: Make) -> None:
         old.execute("INSERT INTO t (id, a, b, c) VALUES (40, 40, 'b', 'c')")
         old.commit()
     finish(it)
+    leave_as_it_was(it)
     it.rollback()
     assert it.value("SELECT a FROM t WHERE id = 3") == 30
 
