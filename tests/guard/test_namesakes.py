@@ -81,6 +81,15 @@ def test_a_table_of_that_name_that_was_written_to_stops_the_way(live: Make, writ
         it.rollback()
 
 
+def test_a_row_of_its_own_since_counts_though_its_value_is_the_default(live: Make) -> None:
+    it = live(T, ROWS)
+    it.deploy("ALTER TABLE t DROP COLUMN a; ALTER TABLE t ADD COLUMN a text NOT NULL DEFAULT 'x'")
+    it.run("INSERT INTO t (id) VALUES (5); UPDATE t SET b = 7 WHERE id = 1")
+    with pytest.raises(RefusedError, match=r"^1 row blocks: public\.t\.a: .*id = 5"):
+        it.rollback()
+    assert any("put back to NULL or to the default" in note for note in (it.guarded[0].back or it.guarded[0].up).notes)
+
+
 def test_other_writes_stop_nothing(live: Make) -> None:
     it = live(T, ROWS)
     it.deploy(ANEW)

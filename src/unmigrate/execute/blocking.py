@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
@@ -53,11 +53,20 @@ def told_waits(
 
     connect: for a second connection, made when there is something to ask.
     """
-    stop = threading.Event()
-    pid = 0
-    with suppress(psycopg.Error):  # a connection that is lost is told by what is asked next
+    try:
         pid = backend(connection)
-    thread = threading.Thread(target=_tell_waits, args=[connection, pid, connect, say, stop], daemon=True)
+    except psycopg.Error:  # a connection that is lost is told by what is asked next
+        yield
+        return
+    with _beside(lambda stop: _tell_waits(connection, pid, connect, say, stop)):
+        yield
+
+
+@contextmanager
+def _beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Work in another thread, until it is told to stop at the end of the body."""
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=[stop], daemon=True)
     thread.start()
     try:
         yield
@@ -96,14 +105,8 @@ class Watch:
     @contextmanager
     def looking(self) -> Iterator[None]:
         """Remember in `last` who blocks while the body runs."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._look, args=[stop], daemon=True)
-        thread.start()
-        try:
+        with _beside(self._look):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def _look(self, stop: threading.Event) -> None:
         try:

@@ -267,6 +267,7 @@ class _Attempt:
         before, after = _fingerprints(way.before, way.after)
         name = self._migration.name
         names = {o.key: o.name for o in way.after if o.kind == "table"}
+        same = self._namesakes(way.before, self._start if kind == "rollback" else way.after) if kind != "deploy" else []
         asked = () if kind == "deploy" else Questions(name, self.id, self._program, self._start).of(way, kind)
         return Plan(
             migrations=(name,), checksums={name: self._migration.checksum}, schema=self._work.schema,
@@ -278,7 +279,7 @@ class _Attempt:
             ),
             losses=lost, checks=asked, locks=locks, verdicts=(verdict,),
             before=before, after=after, kind=kind, guard=self.id, 
-            notes=(*(remarks(way.before, way.after, ()) if kind != "deploy" else ()), *rewritten(locks)),
+            notes=(*(remarks(way.before, way.after, ()) if kind != "deploy" else ()), *rewritten(locks), *namesakes.told(same)),
             writes=tuple(sorted(names[k] for k in self._program.writes if k in names)) if kind == "deploy" else None, kept=way.kept,
         )  # fmt: skip
 

@@ -53,7 +53,11 @@ class Questions:
     def _namesakes(self, now: Catalog, then: Catalog, mark: str) -> Iterator[Check]:
         """Rows written to what bears the name of something that returns, since the moment of this mark."""
         same = namesakes.namesakes(now, then, self.program.conversions)
-        yield from namesakes.checks(self.migration, vault.guard_schemas(self.guard)[0], mark, same)
+        yield from namesakes.checks(self.migration, self._schema, mark, same)
+
+    @property
+    def _schema(self) -> str:
+        return vault.guard_schemas(self.guard)[0]
 
     def _misfits(self, now: Catalog) -> Iterator[Check]:
         """Values written since that have no place in a column which stands beside its new type, as a cast would have met them.
@@ -80,8 +84,8 @@ class Questions:
         listed = [(f.tables[0], f.lost, keys, "these rows then stay as they are") for f in self.program.followed]
         listed += [(c.label, c.left, rows, "it then stays away") for c in self.program.carried]
         for table, lost, reason, then in listed:
-            count, sample = f"select count(*) from {lost}", f"select why from {lost} limit 5"
-            yield Check(self.migration, table, reason, count, sample, (f"DELETE FROM {lost}: {then}",))
+            count, some = f"select count(*) from {lost}", f"select why from {lost} limit 5"
+            yield Check(self.migration, table, reason, count, some, (f"DELETE FROM {lost}: {then}",))
 
     def _newer(self, now: Catalog) -> Iterator[Check]:
         """Rows written since the way back, of which nobody knows what the migration would have made. now: after the way back."""
@@ -89,7 +93,7 @@ class Questions:
             table = now.get(key)
             if table is None or is_parked(table):
                 continue
-            where = f"from {table.name} t where {written_since(f'unmigrate_{self.guard}.since')}"
+            where = f"from {table.name} t where {written_since(f'{self._schema}.since')}"
             reason = "rows were written since the rollback, and nobody knows what the migration would have made of them"
             ways = ("unmigrate deploy applies the migration anew, from its folder",)
             yield Check(self.migration, table.name, reason, f"select count(*) {where}", sample(where), ways)

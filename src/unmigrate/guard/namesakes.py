@@ -82,6 +82,13 @@ def checks(migration: str, schema: str, name: str, found: Sequence[Namesake]) ->
         yield _table(migration, mark, one, written, leave) if one.stands.kind == "table" else _column(migration, one, written, leave)
 
 
+def told(found: Sequence[Namesake]) -> Iterator[str]:
+    """What these checks cannot see."""
+    for one in found:
+        if one.stands.kind == "column":
+            yield f"{one.name}: a value put back to NULL or to the default since is not told from one that was never written"
+
+
 def _table(migration: str, mark: str, one: Namesake, written: str, leave: str) -> Check:
     """Rows that went leave no other trace than their number."""
     counted = f"select count(*) filter (where {written}) w, count(*) filter (where not {written}) o from {one.stands.name} t"
@@ -93,13 +100,14 @@ def _table(migration: str, mark: str, one: Namesake, written: str, leave: str) -
 def _column(migration: str, one: Namesake, written: str, leave: str) -> Check:
     table, label, default = one.stands.facts["table"], one.stands.facts["label"], one.stands.facts["default"]
     where = [written, f"t.{label} IS NOT NULL"]
-    if default is not None and _CONSTANT.match(default):
-        where.append(f"t.{label}::text IS DISTINCT FROM ({default})::text")
-    ways, columns = [leave], tuple[str, ...]()
+    ways, columns, new = [leave], tuple[str, ...](), ""
     if one.parked is not None:
         columns = (str(one.parked.facts["label"]),)
+        new = f"t.{columns[0]} IS NULL OR "  # a row of its own since, maybe, whose value is the default
         where.append(f"t.{label}::text IS DISTINCT FROM t.{columns[0]}::text")
         ways.insert(0, f"--fill '{one.name} = <SQL>'")
+    if default is not None and _CONSTANT.match(default):
+        where.append(f"({new}t.{label}::text IS DISTINCT FROM ({default})::text)")
     rows = f"from {table} t where {' AND '.join(where)}"
     reason = f"rows were written since to another column of that name (in SQL: {label}), and nobody knows which value of this one follows"
     count, some = f"select count(*) {rows}", sample(rows, (label,))

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from unmigrate.catalog.sqltext import UNCHECKED_BODIES
 from unmigrate.errors import EnvironmentProblem
 from unmigrate.inverse import replay
 from unmigrate.prisma.migrations import Migration
@@ -84,9 +85,9 @@ class DumpWitness:
 
 
 def _undo(connection: psycopg.Connection[Any], way_back: Sequence[str]) -> str:
-    connection.execute("SET check_function_bodies = off")
     try:
         with connection.transaction():
+            connection.execute(UNCHECKED_BODIES)
             for sql in way_back:
                 connection.execute(sql)
     except psycopg.Error as error:
