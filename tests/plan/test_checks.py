@@ -21,6 +21,11 @@ CASES = [
     ("not null", "ALTER TABLE t ALTER a DROP NOT NULL", "UPDATE t SET a = NULL"),
     ("dropped column", "ALTER TABLE u ADD COLUMN extra int NOT NULL DEFAULT 1; ALTER TABLE t DROP COLUMN a", "SELECT 1"),
     ("label", "ALTER TYPE \"Role\" ADD VALUE 'C'", "UPDATE t SET role = 'C'"),
+    (
+        "label with the old name of another",
+        "ALTER TYPE \"Role\" RENAME VALUE 'B' TO 'Z'; ALTER TYPE \"Role\" ADD VALUE 'B'",
+        "UPDATE t SET role = 'B'",
+    ),
     ("range", "ALTER TABLE t ALTER n TYPE bigint", "UPDATE t SET n = 3000000000"),
     ("length", "ALTER TABLE t ALTER v TYPE text", "UPDATE t SET v = 'too long'"),
     ("unique index", "DROP INDEX t_n_key", "INSERT INTO t (id, a, n) VALUES (2, 'b', 1)"),

@@ -76,6 +76,13 @@ def test_a_renamed_table_was_not_written_to(work: Workspace) -> None:
     assert data(work, "ALTER TABLE t RENAME TO renamed")["verdict"] == "lossless"
 
 
+def test_a_renamed_label_comes_back_beside_one_that_goes(work: Workspace) -> None:
+    enum = "CREATE TYPE e AS ENUM ('a', 'b', 'c'); CREATE TABLE r (id int PRIMARY KEY, e e DEFAULT 'a', l e[])"
+    change = "ALTER TYPE e RENAME VALUE 'a' TO 'd'; ALTER TYPE e RENAME VALUE 'b' TO 'a'; ALTER TYPE e RENAME VALUE 'd' TO 'b'; "
+    assert data(work, enum, change)["verdict"] == "lossless"
+    assert data(work, enum, f"{change} ALTER TYPE e ADD VALUE 'f'; ALTER TYPE e RENAME VALUE 'c' TO 'g'")["verdict"] == "lossless"
+
+
 def test_a_table_without_rows_is_never_called_lossless(work: Workspace) -> None:
     impossible = "CREATE TABLE v (id int CHECK (id IS NULL AND id > 1 AND id < 0 AND (id IS NOT NULL)))"
     plain = data(work, impossible, "ALTER TABLE v ADD COLUMN b text")

@@ -108,7 +108,8 @@ def _removed_labels(migration: str, delta: Delta) -> Iterable[Check]:
     enums += [(o, n) for o in dropped for n in delta.created if n.kind == "enum" and n.name == o.name]
     for old, new in enums:
         kept = {oid for oid, _ in old.raw["labels"] or []}
-        gone = [label for oid, label in new.raw["labels"] or [] if oid not in kept and label not in (old.facts["labels"] or [])]
+        names = old.facts["labels"] or [] if old.key != new.key else []  # in the same type, a label that bears an old name is another
+        gone = [label for oid, label in new.raw["labels"] or [] if oid not in kept and label not in names]
         if not gone:
             continue
         for column in delta.after:

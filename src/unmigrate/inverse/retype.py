@@ -1,7 +1,8 @@
 """The type swap: the way back for enum labels that were added, since PostgreSQL cannot drop a label.
 
-Rename the present type aside, create it with the old labels, convert every column of the type (with its default) by way of
-text, drop the type aside. Several columns of a table are converted in one ALTER TABLE, so that it is rewritten once.
+Give labels that were renamed their old names, rename the type aside, create it with the old labels, convert every column of the
+type (with its default) by way of text, drop the type aside. Several columns of a table are converted in one ALTER TABLE, so that it
+is rewritten once.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from unmigrate.catalog.kinds.enum import attributes, create_as
+from unmigrate.catalog.kinds.enum import attributes, create_as, rename_labels
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.sqltext import ident
 
@@ -36,7 +37,8 @@ def swap(now: Object, wanted: Object, converted: dict[Key, Conversion], before: 
     """Statements of the swap; columns keep the names and defaults they had before."""
     aside = _aside(now.name)
     label = aside.rsplit(".", 1)[1]
-    statements = [f"ALTER TYPE {wanted.name} RENAME TO {label}", create_as(wanted, wanted.name), *attributes(wanted)]
+    made = [create_as(wanted, wanted.name), *attributes(wanted)]
+    statements = [*rename_labels(now, wanted), f"ALTER TYPE {wanted.name} RENAME TO {label}", *made]
     tables: dict[str, list[str]] = defaultdict(list)
     before_all, defaults = [], []
     for key, conversion in sorted(converted.items()):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from unmigrate.catalog.kinds import KINDS
-from unmigrate.catalog.kinds.enum import renamed_labels
+from unmigrate.catalog.kinds.enum import same_labels
 from unmigrate.catalog.model import Key, Object
 from unmigrate.catalog.observer import Delta
 from unmigrate.inverse import retype
@@ -74,7 +74,7 @@ def _sort_out(delta: Delta) -> Work:
     _whole_tables(work, pairs, delta)
     for old, new in delta.altered:
         changed = new.changes(old)
-        if new.kind == "enum" and "labels" in changed and renamed_labels(new, old) is None:
+        if new.kind == "enum" and "labels" in changed and not same_labels(new, old):
             work.retype.append((new, old))
         elif KINDS[new.kind].alter(new, old, changed) is None:
             work.drop[new.key] = new

@@ -38,10 +38,9 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     statements = rename("TYPE", now, wanted)
     what = f"TYPE {wanted.name}"
     if "labels" in changed:
-        renames = renamed_labels(now, wanted)
-        if renames is None:
+        if not same_labels(now, wanted):
             return None
-        statements += [f"ALTER {what} RENAME VALUE {literal(a)} TO {literal(b)}" for a, b in renames]
+        statements += rename_labels(now, wanted)
     if "acl" in changed:
         statements += grants(what, now, wanted)
     if "comment" in changed:
@@ -49,12 +48,25 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     return statements
 
 
-def renamed_labels(now: Object, wanted: Object) -> list[tuple[str, str]] | None:
-    """Label renames that lead from `now` to `wanted`, or None if labels were added."""
-    now_labels, wanted_labels = now.raw["labels"] or [], wanted.raw["labels"] or []
-    if [oid for oid, _ in now_labels] != [oid for oid, _ in wanted_labels]:
-        return None
-    return [(a, b) for (_, a), (_, b) in zip(now_labels, wanted_labels, strict=True) if a != b]
+def same_labels(now: Object, wanted: Object) -> bool:
+    """Whether they have the same labels in the same order, whatever these are called."""
+    return [oid for oid, _ in now.raw["labels"] or []] == [oid for oid, _ in wanted.raw["labels"] or []]
+
+
+def rename_labels(now: Object, wanted: Object) -> Statements:
+    """Labels that both have get the names of `wanted`; whichever bears one of these names steps aside first, and stays there if it is to go."""
+    labels = dict(now.raw["labels"] or [])
+    renamed = {oid: label for oid, label in wanted.raw["labels"] or [] if labels.get(oid, label) != label}
+    aside = {oid: _aside(label) for oid, label in labels.items() if label in renamed.values()}
+    statements = []
+    for oid, name in (*aside.items(), *renamed.items()):
+        statements.append(f"ALTER TYPE {wanted.name} RENAME VALUE {literal(labels[oid])} TO {literal(name)}")
+        labels[oid] = name
+    return statements
+
+
+def _aside(label: str) -> str:
+    return f"{label.encode()[:50].decode(errors='ignore')}__unmigrate"  # 63 bytes is what there is room for
 
 
 KIND = Kind("enum", "pg_type", 2, QUERY, "t.oid", create, drop, alter)
