@@ -58,7 +58,7 @@ class Writes:
 @lru_cache(maxsize=64)
 def writes(sql: str) -> Writes:
     """Writes of a script. A text that does not parse is opaque as a whole."""
-    if not _WORDS.search(sql):
+    if not _WORDS.search(_NO_WRITE.sub(" ", sql)):
         return Writes()
     from pglast import parse_sql
 
