@@ -22,6 +22,7 @@ class Kind:
     name: PostgreSQL's own word. catalog: where its identity lives. rank: order of creation among kinds.
     query: SELECT of (oid, sub, name, parent catalog, parent oid, parent sub, facts json, raw json), with the hole {where}.
     oid: the expression of `query` that restricting it by oid filters on.
+    among: a condition on rows of `catalog` that all such objects meet; their oids are not PostgreSQL's own, except that of schema public.
     create(object, catalog it stood in): statements that make it. drop(object): statements that remove it.
     alter(now, wanted, changed facts): statements that turn one state into the other, or None: replace it (drop, create).
     """
@@ -34,6 +35,7 @@ class Kind:
     create: Callable[[Object, Catalog], Statements]
     drop: Callable[[Object], Statements]
     alter: Callable[[Object, Object, frozenset[str]], Statements | None]
+    among: str = "true"
 
 
 # Schemas of the vault that this session wants to see as well, because objects are parked there: set by `show_parked`.

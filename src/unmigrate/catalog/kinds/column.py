@@ -271,4 +271,4 @@ def _storage_changes(now: Object, wanted: Object, changed: frozenset[str], what:
     return statements
 
 
-KIND = Kind("column", "pg_class", 8, QUERY, "a.attrelid", create, drop, alter)
+KIND = Kind("column", "pg_class", 8, QUERY, "a.attrelid", create, drop, alter, "relkind in ('r', 'p')")

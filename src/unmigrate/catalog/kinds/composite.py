@@ -71,4 +71,4 @@ def _numbered(composite: Object) -> list[tuple[list[Any], list[Any]]]:
     return list(zip(composite.raw["attributes"] or [], composite.facts["attributes"] or [], strict=True))
 
 
-KIND = Kind("composite", "pg_class", 3, QUERY, "c.oid", create, drop, alter)
+KIND = Kind("composite", "pg_class", 3, QUERY, "c.oid", create, drop, alter, "relkind = 'c'")

@@ -54,4 +54,4 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     return statements
 
 
-KIND = Kind("domain", "pg_type", 4, QUERY, "t.oid", create, drop, alter)
+KIND = Kind("domain", "pg_type", 4, QUERY, "t.oid", create, drop, alter, "typtype = 'd'")

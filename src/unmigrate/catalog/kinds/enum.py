@@ -69,4 +69,4 @@ def _aside(label: str) -> str:
     return f"{label.encode()[:50].decode(errors='ignore')}__unmigrate"  # 63 bytes is what there is room for
 
 
-KIND = Kind("enum", "pg_type", 2, QUERY, "t.oid", create, drop, alter)
+KIND = Kind("enum", "pg_type", 2, QUERY, "t.oid", create, drop, alter, "typtype = 'e'")

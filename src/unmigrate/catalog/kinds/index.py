@@ -77,4 +77,4 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     return statements
 
 
-KIND = Kind("index", "pg_class", 11, QUERY, "c.oid", create, drop, alter)
+KIND = Kind("index", "pg_class", 11, QUERY, "c.oid", create, drop, alter, "relkind in ('i', 'I')")

@@ -66,17 +66,18 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     raise CannotInvert(f"{now.name} was changed; unmigrate cannot change {_a(now)} back")
 
 
-def _kind(name: str, catalog: str, condition: str = "true") -> Kind:
-    return Kind(name, catalog, 10, _query(catalog, condition=condition), "o.oid", create, drop, alter)
+def _kind(name: str, catalog: str, among: str = "true", condition: str = "true") -> Kind:
+    return Kind(name, catalog, 10, _query(catalog, condition=f"{among} and {condition}"), "o.oid", create, drop, alter, among)
 
 
 KINDS = (
     *(_kind(catalog, catalog) for catalog in CATALOGS),
-    _kind("aggregate", "pg_proc", "o.prokind = 'a' and o.pronamespace::regnamespace::text !~ '^(pg_|information_schema$|unmigrate)'"),
-    _kind("other relation", "pg_class", "o.relkind = 'f'"),
+    _kind("aggregate", "pg_proc", "prokind = 'a'", "o.pronamespace::regnamespace::text !~ '^(pg_|information_schema$|unmigrate)'"),
+    _kind("other relation", "pg_class", "relkind = 'f'"),
     _kind(
         "other type",
         "pg_type",
-        "o.typtype in ('r', 'b', 'p') and o.typelem = 0 and o.typnamespace::regnamespace::text !~ '^(pg_|unmigrate)'",
+        "typtype in ('r', 'b', 'p') and typelem = 0",
+        "o.typnamespace::regnamespace::text !~ '^(pg_|unmigrate)'",
     ),
 )

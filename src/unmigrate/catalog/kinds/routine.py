@@ -55,4 +55,4 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     return statements
 
 
-KIND = Kind("routine", "pg_proc", 6, QUERY, "p.oid", create, drop, alter)
+KIND = Kind("routine", "pg_proc", 6, QUERY, "p.oid", create, drop, alter, "prokind in ('f', 'p', 'w')")

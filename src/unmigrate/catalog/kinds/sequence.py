@@ -66,4 +66,4 @@ def alter(now: Object, wanted: Object, changed: frozenset[str]) -> Statements | 
     return statements
 
 
-KIND = Kind("sequence", "pg_class", 5, QUERY, "c.oid", create, drop, alter)
+KIND = Kind("sequence", "pg_class", 5, QUERY, "c.oid", create, drop, alter, "relkind = 'S'")

@@ -127,4 +127,4 @@ def _parents(now: Object, wanted: Object) -> Statements:
     return statements + [f"ALTER TABLE {wanted.name} INHERIT {parent}" for parent in new if parent not in old]
 
 
-KIND = Kind("table", "pg_class", 7, QUERY, "c.oid", create, drop, alter)
+KIND = Kind("table", "pg_class", 7, QUERY, "c.oid", create, drop, alter, "relkind in ('r', 'p')")

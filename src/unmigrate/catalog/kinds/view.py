@@ -115,5 +115,5 @@ def _attribute_changes(now: Object, wanted: Object, changed: frozenset[str], wha
     return statements
 
 
-VIEW = Kind("view", "pg_class", 14, query("v"), "c.oid", create_view, drop_view, alter_view)
-MATVIEW = Kind("materialized view", "pg_class", 14, query("m"), "c.oid", create_matview, drop_matview, alter_matview)
+VIEW = Kind("view", "pg_class", 14, query("v"), "c.oid", create_view, drop_view, alter_view, "relkind = 'v'")
+MATVIEW = Kind("materialized view", "pg_class", 14, query("m"), "c.oid", create_matview, drop_matview, alter_matview, "relkind = 'm'")
