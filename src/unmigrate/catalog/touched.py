@@ -50,9 +50,13 @@ def _rows(tag: str, catalog: str, condition: str = "true", report: str = "oid") 
     return f"select '{tag}', {report}::int8, 0 from {catalog} where {condition} and {_MINE}"
 
 
-def _system(catalog: str, condition: str = "true", report: str = "oid") -> str:
-    """Rows of what is PostgreSQL's own, which nobody follows: a grant on pg_class, say."""
-    return _rows("system", catalog, f"{report} < {FIRST_USER_OID} and {condition}", report)
+def _or_system(tag: str, catalog: str, report: str = "oid", own: str = "true") -> str:
+    """The same, in one pass over the catalog. tag: SQL. Of what is PostgreSQL's own, which nobody follows, "system": a grant on pg_class, say.
+
+    own: which of those rows are so.
+    """
+    told = f"case when {report} < {FIRST_USER_OID} and {own} then 'system' else {tag} end"
+    return f"select {told}, {report}::int8, 0 from {catalog} where {_MINE}"
 
 
 def _told_by_relation(oids: str) -> str:
@@ -69,9 +73,10 @@ union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d wher
 
 
 _CLASS = f"""
-with t as materialized (select oid, relkind from pg_class where {_USER} and {_MINE} and relkind in ('r', 'p', 'i', 'I', 'S', 'v', 'm', 'c', 'f'))
+with w as materialized (select oid, relkind from pg_class where {_MINE}),
+  t as materialized (select * from w where {_USER} and relkind in ('r', 'p', 'i', 'I', 'S', 'v', 'm', 'c', 'f'))
 select {_RELATION}, oid::int8, 0 from t
-union all {_system("pg_class")}
+union all select 'system', oid::int8, 0 from w where oid < {FIRST_USER_OID}
 union all {_told_by_relation("select oid from t where relkind in ('i', 'I', 'S')")}"""
 
 _ATTRIBUTE = f"""
@@ -98,11 +103,11 @@ union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d wher
   and d.objid in (select oid from t) and d.refclassid = 'pg_class'::regclass and d.deptype = 'i'"""
 
 _TYPE = f"""
+with w as materialized (select oid, typtype, typrelid, typelem from pg_type where {_MINE})
 select case typtype when 'e' then 'enum' when 'd' then 'domain' when 'c' then 'composite' else 'other type' end,
   (case when typtype = 'c' then typrelid else oid end)::int8, 0
-from pg_type where {_USER} and typelem = 0 and {_MINE}
-  and (typtype <> 'c' or exists (select from pg_class c where c.oid = typrelid and c.relkind = 'c'))
-union all {_system("pg_type")}"""
+from w where {_USER} and typelem = 0 and (typtype <> 'c' or exists (select from pg_class c where c.oid = typrelid and c.relkind = 'c'))
+union all select 'system', oid::int8, 0 from w where oid < {FIRST_USER_OID}"""
 
 _TRIGGER = f"""
 with t as materialized (select oid, tgrelid, tgname, tgisinternal, tgparentid, tgconstraint from pg_trigger where {_MINE})
@@ -142,13 +147,11 @@ _SOURCES: dict[str, str] = {
     "pg_sequence": _SEQUENCE,
     "pg_type": _TYPE,
     "pg_enum": _rows("enum", "pg_enum", report="enumtypid"),
-    "pg_proc": f"select case prokind when 'a' then 'aggregate' else 'routine' end, oid::int8, 0 from pg_proc where {_USER} and {_MINE} "
-    f"union all {_system('pg_proc')}",
+    "pg_proc": _or_system("case prokind when 'a' then 'aggregate' else 'routine' end", "pg_proc"),
     "pg_trigger": _TRIGGER,
     "pg_policy": _rows("policy", "pg_policy"),
     "pg_rewrite": _REWRITE,
-    "pg_namespace": f"""{_rows("schema", "pg_namespace", f"({_USER} or nspname = 'public')")}
-      union all {_system("pg_namespace", "nspname <> 'public'")}""",
+    "pg_namespace": _or_system("'schema'", "pg_namespace", own="nspname <> 'public'"),
     "pg_extension": _rows("extension", "pg_extension", _USER),
     "pg_statistic_ext": _rows("statistics", "pg_statistic_ext"),
     "pg_publication": _rows("publication", "pg_publication"),
@@ -159,13 +162,13 @@ _SOURCES: dict[str, str] = {
     "pg_inherits": _INHERITS,
     "pg_description": _DESCRIPTION,
     "pg_db_role_setting": _rows("setting", "pg_db_role_setting", _DATABASE_SETTINGS, "setrole"),
-    **{catalog: f"{_rows(catalog, catalog, _USER)} union all {_system(catalog)}" for catalog in OTHER_CATALOGS},
+    **{catalog: _or_system(f"'{catalog}'", catalog) for catalog in OTHER_CATALOGS},
     "pg_depend": f"""select case deptype when 'x' then 'extension dependency' else 'member of ' || classid::regclass end, objid::int8, 0
       from pg_depend where refclassid = 'pg_extension'::regclass and deptype in ('x', 'e') and {_MINE}""",
     "pg_ts_config_map": _rows("pg_ts_config", "pg_ts_config_map", report="mapcfg"),
     "pg_aggregate": _rows("aggregate", "pg_aggregate", report="aggfnoid::oid"),
     **{
-        catalog: f"{_rows('pg_opfamily', catalog, report=family)} union all {_system(catalog, report=family)}"
+        catalog: _or_system("'pg_opfamily'", catalog, family)
         for catalog, family in (("pg_amop", "amopfamily"), ("pg_amproc", "amprocfamily"))
     },
     "pg_foreign_table": _rows("other relation", "pg_foreign_table", report="ftrelid"),
@@ -225,9 +228,8 @@ def counting(connection: psycopg.Connection[Any]) -> prepared.Call:
     """What reads the counters on this server. Earlier transactions may be among them: compare with those at its beginning."""
     rows = connection.execute("select n, to_regclass('pg_catalog.' || n)::oid::int8 from unnest(%s::text[]) n", [list(watched_catalogs())])
     listed = ", ".join(f"('{name}', {oid}::oid)" for name, oid in rows if oid)  # not every server has them all
-    return prepared.Call(f"""select n, w, d from (values {listed}) c (n, o)
-      cross join lateral (select pg_stat_get_xact_tuples_inserted(o) + pg_stat_get_xact_tuples_updated(o) w,
-        pg_stat_get_xact_tuples_deleted(o) d offset 0) x where w > 0 or d > 0
+    return prepared.Call(f"""select * from (select n, pg_stat_get_xact_tuples_inserted(o) + pg_stat_get_xact_tuples_updated(o) w,
+        pg_stat_get_xact_tuples_deleted(o) d from (values {listed}) c (n, o) offset 0) x where w > 0 or d > 0
       union all select '', 0, 0 where not current_setting('track_counts')::bool""")
 
 
