@@ -73,17 +73,18 @@ def entries(work: Workspace, migrations: list[Migration], *, rows: bool, jobs: i
     return list(audit(work, migrations, rows=rows, jobs=jobs))
 
 
+@pytest.mark.parametrize("jobs", [2, 4])
 @pytest.mark.parametrize("other", [later.prove_there, ends_at_once, says_something_else, is_killed])
 @pytest.mark.parametrize("migrations", [HISTORY, BROKEN])
 @pytest.mark.parametrize("rows", [False, True])
 def test_two_say_what_one_says(
-    work: Workspace, monkeypatch: pytest.MonkeyPatch, migrations: list[Migration], other: Callable[..., None], rows: bool
+    work: Workspace, monkeypatch: pytest.MonkeyPatch, migrations: list[Migration], other: Callable[..., None], rows: bool, jobs: int
 ) -> None:
     alone = entries(work, migrations, rows=rows, jobs=1)
     monkeypatch.setattr(later, "WORTH_IT", 2)
     monkeypatch.setattr(later, "prove_there", other)
-    assert later.worth_it(migrations, 2) and not later.worth_it(migrations, 1)
-    assert entries(work, migrations, rows=rows, jobs=2) == alone
+    assert [later.processes(migrations, jobs) for jobs in (1, 2, 3, 9)] == [1, 2, 3, 4]
+    assert entries(work, migrations, rows=rows, jobs=jobs) == alone
     assert [e.report["schema"]["verdict"] for e in alone[:12]] == ["exact"] * 11 + ["column-order"]
     assert not rows or alone[11].report["data"]["plain"] == {
         "verdict": "lossy",
@@ -128,7 +129,16 @@ def children() -> set[str]:
 
 def test_a_history_that_makes_roles_is_proved_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(later, "WORTH_IT", 2)
-    assert not later.worth_it([*HISTORY, migration("12", "DO $$ BEGIN CREATE ROLE reader; END $$")], 2)
+    assert later.processes([*HISTORY, migration("12", "DO $$ BEGIN CREATE ROLE reader; END $$")], 2) == 1
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 4])
+@pytest.mark.parametrize("count", [50, 820])
+def test_later_parts_are_smaller_for_they_have_more_to_replay(count: int, parts: int) -> None:
+    found = later.shares(count, parts)
+    assert (sum(found), len(found)) == (count, parts)
+    assert found == sorted(found, reverse=True)
+    assert min(found) > 0
 
 
 def test_a_history_that_is_refused_by_the_other_is_told_once(

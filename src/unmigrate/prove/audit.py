@@ -2,8 +2,9 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -21,6 +22,7 @@ from unmigrate.prove.witness import DumpWitness
 from unmigrate.prove.workspace import Workspace
 
 Proofs = Iterator[tuple[SchemaProof, DataProof | None]]
+T = TypeVar("T")
 
 
 def audit(
@@ -35,8 +37,8 @@ def audit(
 ) -> Iterator[Entry]:
     """Prove every migration, in order. With rows, the data half follows the schema half on a database of its own.
 
-    A long history is proved by two processes: the schema half in another one than the rows, or without rows, its later part. jobs: 1
-    forbids that; None: where the machine has the processors. With a cache, what an earlier run proved of the same beginning is taken
+    A long history is proved by several processes: the schema half in another one than the rows, or without rows, each its part. jobs:
+    how many at most; None: as the machine has processors. With a cache, what an earlier run proved of the same beginning is taken
     from there. A witness must see the whole history: no cache then. beside: reports also hold each statement with what undoes it.
     """
     known = cache.load() if cache else []
@@ -46,12 +48,13 @@ def audit(
     if not rest:
         return
     data = RowsHistory(cache.database("rows", len(entries)) if cache else work.fresh()) if rows else None
-    here = len(rest)
-    if later.worth_it(rest, jobs) and not entries and not beside and (rows or not witness):
-        here = 0 if rows else later.cut(rest)
-    there = Later(work, rest[:here], rest[here:], entries=bool(here)) if here < len(rest) else None  # it starts while we get ready
+    alone = bool(entries) or beside or (witness is not None and not rows)
+    parts = 1 if alone else later.processes(rest, jobs)
+    here, *others = ([0, len(rest)] if rows else later.shares(len(rest), parts)) if parts > 1 else [len(rest)]
+    ends = list(accumulate(others, initial=here))
+    there = [Later(work, rest[:a], rest[a:b], entries=not rows) for a, b in pairwise(ends)]  # they start while we get ready
     own = (BesideHistory if beside else History)(cache.database("schema", len(entries)) if cache else work.fresh()) if here else None
-    schema = _Schema(work, own, rest[:here], rest[here:], there)
+    schema = _Schema(work, own, rest[:here], there)
     try:
         for one in _entries(schema, data, witness):
             entries.append(one)
@@ -71,69 +74,65 @@ def audit(
 
 
 class _Schema:
-    """The schema half: the first migrations are proved by `history`, the rest by another process; here too, should that end early.
+    """The schema half: the first migrations are proved by `history`, the rest by other processes; here too, should one end early.
 
-    history: None where the other process has all to prove; then it gives proofs, else entries. stopped: the migration where the half
+    history: None where another process has all to prove; then it gives proofs, else entries. stopped: the migration where the half
     stopped, and why.
     """
 
-    def __init__(
-        self, work: Workspace, history: History | None, first: Sequence[Migration], rest: Sequence[Migration], later: Later | None
-    ) -> None:
-        self._work, self._history, self._first, self._rest, self._later = work, history, first, rest, later
-        self._alone = not rest or history is None  # whether `proofs` gives them all
+    def __init__(self, work: Workspace, history: History | None, first: Sequence[Migration], there: Sequence[Later]) -> None:
+        self._work, self._history, self._first, self._there = work, history, first, there
+        self._applied = 0  # migrations, in the database of `history`
         self._closed = False
         self.stopped: tuple[str, ReplayError] | None = None
 
     def proofs(self) -> Iterator[SchemaProof]:
-        """Of those that are proved here, or of all where the other process gives proofs."""
+        """Of those that are proved here, or of all where another process gives proofs."""
         if self._history:
             yield from self._own(self._history, self._first)
             return
-        assert self._later is not None
-        count = 0
-        for proof in hear(self._later.messages(), self._rest):
-            count += 1
-            yield proof
-        self.stopped = self._later.stopped
-        if not self._later.finished and not self._closed:
-            yield from self._go_on(History(self._work.fresh()), count)
+        (all_,) = self._there
+        yield from self._told(all_, hear(all_.messages(), all_.rest), lambda proof: proof)
 
     def entries(self) -> Iterator[Entry]:
-        """Of those that the other process proves where it gives entries, after `proofs`."""
-        if self._alone or self.stopped:
-            return
-        assert self._later is not None and self._history is not None
+        """Of those for which other processes give entries, after `proofs`."""
+        for part in self._there if self._first else ():
+            if not self.stopped:
+                yield from self._told(part, part.messages(), entry)
+
+    def _told(self, part: Later, messages: Iterator[T], make: Callable[[SchemaProof], T]) -> Iterator[T]:
+        """What another process says of its part; where that ended early, what we find by ourselves of the rest."""
         count = 0
-        for one in self._later.messages():
+        for message in messages:
             count += 1
-            yield one
-        self.stopped = self._later.stopped
-        if not self._later.finished:
-            yield from map(entry, self._go_on(self._history, count))
+            yield message
+        self.stopped = part.stopped
+        if part.finished or self._closed:
+            return
+        history = self._history = self._history or History(self._work.fresh())
+        migrations = [*part.beginning, *part.rest]
+        reached = len(part.beginning) + count
+        for migration in migrations[self._applied : reached]:
+            history.skip(migration)
+        self._applied = reached
+        yield from map(make, self._own(history, migrations[reached:]))
+
+    def _own(self, history: History, migrations: Sequence[Migration]) -> Iterator[SchemaProof]:
+        yield from history.prove_all(migrations)
+        self._applied += len(migrations)
+        self.stopped = history.stopped
 
     def connection(self) -> psycopg.Connection[Any]:
         """To the database in which the whole history was applied."""
-        if self._later and self._later.finished:
-            return self._later.connection()
+        if self._there and self._there[-1].finished:
+            return self._there[-1].connection()
         assert self._history is not None
         return self._history.connection
 
     def close(self) -> None:
         self._closed = True
-        if self._later:
-            self._later.close()
-
-    def _own(self, history: History, migrations: Sequence[Migration]) -> Iterator[SchemaProof]:
-        yield from history.prove_all(migrations)
-        self.stopped = history.stopped
-
-    def _go_on(self, history: History, count: int) -> Iterator[SchemaProof]:
-        """The other process ended after so many of its migrations."""
-        self._history = history
-        for migration in self._rest[:count]:
-            history.skip(migration)
-        yield from self._own(history, self._rest[count:])
+        for part in self._there:
+            part.close()
 
 
 def _entries(schema: _Schema, data: RowsHistory | None, witness: DumpWitness | None) -> Iterator[Entry]:

@@ -1,4 +1,4 @@
-"""The schema half of a long history, or its later part, proved meanwhile by another process on a database of its own.
+"""The schema half of a long history, or a later part of it, proved meanwhile by another process on a database of its own.
 
 What comes before is only replayed there, which costs little beside proving it. Entries (or proofs, for who has more to do with them)
 come back through a pipe. Where the process cannot be had, or ends early, the caller goes on by itself.
@@ -11,8 +11,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -27,8 +31,10 @@ from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import connect_migrations
 from unmigrate.scratch.roles import MadeRoles, makes_roles
 
-WORTH_IT = 100  # migrations; below, starting the process takes longer than it saves
-BEGINNING = 0.6  # of the migrations are proved here: the other process has them to replay
+WORTH_IT = 100  # migrations for two processes; below, starting the other takes longer than it saves
+MOST = 4  # processes: each has what comes before its part to replay, and needs memory
+# What replaying a migration costs, and what proving one costs more at the end of a history than at its beginning, beside that.
+REPLAYING, GROWING = 0.16, 0.6
 # A fork has everything imported already; elsewhere libraries do not survive one.
 START = "fork" if sys.platform == "linux" else "spawn"
 
@@ -45,29 +51,55 @@ class Task:
     entries: bool
 
 
-def worth_it(migrations: Sequence[Migration], jobs: int | None) -> bool:
-    """Whether another process helps. jobs: processes that may be had; None: as many as the machine has processors.
+def processes(migrations: Sequence[Migration], jobs: int | None) -> int:
+    """How many processes should share this. jobs: how many may be had; None: as many as there are processors for us.
 
     Roles belong to the server: two replays at once, in processes that know nothing of each other, would meet each other's.
     """
-    many = (os.cpu_count() or 1) if jobs is None else jobs
-    return many > 1 and len(migrations) >= WORTH_IT and not any(makes_roles(m.sql) for m in migrations)
+    if any(makes_roles(m.sql) for m in migrations):
+        return 1
+    return max(1, min(_processors() if jobs is None else jobs, MOST, 2 * len(migrations) // WORTH_IT))
 
 
-def cut(migrations: Sequence[Migration]) -> int:
-    """How many migrations to prove here, so that both end at the same time."""
-    return round(len(migrations) * BEGINNING)
+def _processors() -> int:
+    """That we may use: a container may have fewer than the machine."""
+    found = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # ValueError: "max", no limit
+        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
+        found = max(1, min(found, quota // period))
+    return found
+
+
+def shares(count: int, parts: int) -> list[int]:
+    """How many of so many migrations each part has, so that all end at the same time."""
+    low, high, ends = 0.0, 1.0 + GROWING, [1.0]
+    while high - low > 0.5 / count:
+        time = (low + high) / 2
+        ends = [0.0]
+        for _ in range(parts):
+            ends.append(_end(ends[-1], time))
+        low, high = (low, time) if ends[-1] > 1 else (time, high)
+    places = [0, *(round(end * count) for end in ends[1:-1]), count]
+    return [after - before for before, after in pairwise(places)]
+
+
+def _end(begin: float, time: float) -> float:
+    """Where a part that begins there ends after this time: it replays `begin`, and proves from there to its end."""
+    half = GROWING / 2
+    proved = begin + half * begin**2 + time - REPLAYING * begin
+    return (sqrt(1 + 4 * half * proved) - 1) / (2 * half)
 
 
 class Later:
     """The other process. stopped: the migration it stopped at, and why; finished: whether it came to its end, or there.
 
-    entries: whether it gives entries, or else what `told.hear` makes proofs of.
+    beginning: what it replays; rest: what it proves; entries: whether it gives entries, or else what `told.hear` makes proofs of.
     """
 
     def __init__(self, work: Workspace, beginning: Sequence[Migration], rest: Sequence[Migration], *, entries: bool = True) -> None:
         self.stopped: tuple[str, replay.ReplayError] | None = None
         self.finished = False
+        self.beginning, self.rest = beginning, rest
         self._work = work
         with work.fresh() as connection:
             self._database = connection.info.dbname
