@@ -112,9 +112,9 @@ def _removed_labels(migration: str, delta: Delta) -> Iterable[Check]:
         gone = [label for oid, label in new.raw["labels"] or [] if oid not in kept and label not in names]
         if not gone:
             continue
-        for column in delta.after:
+        for column in delta.after.of_kind("column").values():
             stays = column.key in delta.before.objects  # a new one goes before its type does
-            if column.kind == "column" and stays and column.facts["type"] in (new.name, f"{new.name}[]"):
+            if stays and column.facts["type"] in (new.name, f"{new.name}[]"):
                 yield _using(migration, column, new.name, gone)
 
 

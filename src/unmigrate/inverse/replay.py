@@ -4,7 +4,6 @@ A file runs in one transaction of ours, so that what comes after can be tried an
 itself, or that PostgreSQL refuses to run in one, is committed for real, whole or statement by statement.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ import psycopg
 
 from unmigrate.catalog.observer import Delta, Observer
 from unmigrate.sql import prepared, script
+from unmigrate.sql.words import says
 
 Mode = Literal["transaction", "committed", "statements"]
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -68,7 +68,7 @@ def apply(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> 
 
 _FORMATS = ("datestyle", "intervalstyle", "extra_float_digits", "quote_all_identifiers")
 _RESET = "; ".join(f"RESET {name}" for name in ("statement_timeout", *_FORMATS, "ROLE"))
-_SESSION = re.compile(rf"\brole\b|_timeout\b|{'|'.join(_FORMATS)}", re.IGNORECASE)
+_SESSION = ("role", "statement_timeout", *_FORMATS)
 
 
 def left_behind(sql: str) -> str:
@@ -77,7 +77,7 @@ def left_behind(sql: str) -> str:
     Deploys are sessions of their own: what follows, ways back first, runs as whoever deploys. Nor are its limits of time for us.
     Temporary tables are gone by then, and with them what they have of the migration's types.
     """
-    return f"; DISCARD TEMP; {_RESET}" if _SESSION.search(sql) else "; DISCARD TEMP"
+    return f"; DISCARD TEMP; {_RESET}" if says(sql, _SESSION) else "; DISCARD TEMP"
 
 
 def _apply_committed(connection: psycopg.Connection[Any], observer: Observer, sql: str) -> Applied:

@@ -17,6 +17,7 @@ from unmigrate.inverse.model import Loss
 from unmigrate.inverse.retyped import coarser, cut
 from unmigrate.inverse.zones import by_zone
 from unmigrate.sql.numbers import sets_numbers
+from unmigrate.sql.words import says
 
 _SETS_TIME_ZONE = re.compile(r"\bset\s+(session\s+|local\s+)?time\s*zone\b|set_config\(\s*'timezone'", re.IGNORECASE)
 
@@ -83,7 +84,7 @@ def stricter(delta: Delta) -> Iterator[tuple[str, str]]:
 
 def sets_time_zone(sql: str) -> bool:
     """Whether it may run in another time zone than its way back, which runs in the session's."""
-    return _SETS_TIME_ZONE.search(sql) is not None
+    return says(sql, ("zone", "timezone")) and _SETS_TIME_ZONE.search(sql) is not None
 
 
 def _open(sql: str, delta: Delta) -> list[Object]:

@@ -15,6 +15,7 @@ from unmigrate.catalog.sqltext import bare, literal
 from unmigrate.inverse import fits
 from unmigrate.inverse.model import InverseStep
 from unmigrate.sql.script import ScriptError, split
+from unmigrate.sql.words import says
 
 _FIXED = re.compile(r"^(etc/)?(utc|uct|gmt|zulu|universal|greenwich)$", re.IGNORECASE)
 
@@ -57,7 +58,7 @@ def _table(column: Object) -> str:
 @lru_cache(maxsize=64)
 def _given(sql: str) -> dict[tuple[str, str], str]:
     """(table, column) converted once, by AT TIME ZONE and a name for UTC, and the zone."""
-    if not re.search(r"\bat\s+time\s+zone\b", sql, re.IGNORECASE):
+    if not (says(sql, ("zone",)) and re.search(r"\bat\s+time\s+zone\b", sql, re.IGNORECASE)):
         return {}
     from pglast import parse_sql
     from pglast.enums import AlterTableType

@@ -10,13 +10,15 @@ from typing import Any
 
 import psycopg
 
+from unmigrate.sql.words import says
+
 _MENTION = re.compile(r"\bcreate\s+(?:role|user|group)\b", re.IGNORECASE)
 _THERE = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = ANY (%s)"
 
 
 def makes_roles(sql: str) -> bool:
     """Whether the text may create roles (words only)."""
-    return bool(_MENTION.search(sql))
+    return says(sql, ("role", "user", "group")) and _MENTION.search(sql) is not None
 
 
 class MadeRoles:
@@ -27,7 +29,7 @@ class MadeRoles:
 
     def without_others(self, connection: psycopg.Connection[Any], sql: str) -> str:
         """`sql` without CREATE ROLE for the roles that the replay in another database made, and that are still there."""
-        if not self._makers or not _MENTION.search(sql) or connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+        if not self._makers or not makes_roles(sql) or connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
             return sql
         database = connection.info.dbname
         others = [(n, start, end) for n, start, end in _creates(sql) if self._makers.get(n, database) != database]
@@ -40,7 +42,7 @@ class MadeRoles:
 
     def note(self, connection: psycopg.Connection[Any], sql: str) -> None:
         """The text was run in this connection's database."""
-        if _MENTION.search(sql):
+        if makes_roles(sql):
             for name, _, _ in _creates(sql):
                 self._makers[name] = connection.info.dbname
 

@@ -14,10 +14,12 @@ import psycopg
 from psycopg import sql as quoting
 
 from unmigrate.scratch.roles import MadeRoles, roles_met
+from unmigrate.sql.words import says
 
 SCHEMA = "unmigrate_scratch"
 DOLLARS = re.compile(r"(\$[^$]*\$)(.*)\1", re.DOTALL)
-MENTION = re.compile(r"\bextension\b", re.IGNORECASE)
+MENTION = ("extension",)
+ROLE_WORDS = ("owner", "authorization", "role", "user", "owned", "group")
 ROLES = re.compile(
     r"\bowner\s+to\b|\bauthorization\b|\bset\s+(?:local\s+|session\s+)?role\b|\bfor\s+(?:role|user)\b|\bowned\s+by\b"
     r"|\bdrop\s+(?:role|user|group)\b",
@@ -60,12 +62,16 @@ def rewrite(sql: str) -> str:
 
 
 def _concerned(sql: str) -> bool:
-    return bool(MENTION.search(sql) or ROLES.search(sql))
+    return says(sql, MENTION) or _speaks_of_roles(sql)
+
+
+def _speaks_of_roles(sql: str) -> bool:
+    return says(sql, ROLE_WORDS) and ROLES.search(sql) is not None
 
 
 def roles_dropped(sql: str) -> frozenset[str]:
     """The roles that a migration drops, in statements of its own or of its DO blocks."""
-    if not ROLES.search(sql):
+    if not _speaks_of_roles(sql):
         return frozenset()
     names: set[str] = set()
     tokens = _tokens(sql)
@@ -146,7 +152,7 @@ def _lent(statement: str, verb: str) -> str | None:
 
     Instead of DROP ROLE, a call that drops it once no other database of the server knows it.
     """
-    met = roles_met(statement) if ROLES.search(statement) else None
+    met = roles_met(statement) if _speaks_of_roles(statement) else None
     if met is None:
         return None
     if met.drops:

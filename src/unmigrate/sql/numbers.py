@@ -1,28 +1,27 @@
 """Statements of a script that set where a sequence goes on (RESTART, setval): no catalog row holds that, so no way back is found for it."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from unmigrate.sql.procedures import inside
 from unmigrate.sql.script import ScriptError, split
+from unmigrate.sql.words import says
 
-# Without one of these words there is nothing to look for.
-_WORTH = re.compile(r"\brestart\b|\bsetval\b", re.IGNORECASE)
+_WORTH = ("restart", "setval")  # without one of these words there is nothing to look for
 
 
 def sets_numbers(sql: str) -> tuple[str, ...]:
     """The statements, on one line each; those of DO blocks too. Text that does not parse says nothing."""
-    return tuple(dict.fromkeys(_found(sql))) if _WORTH.search(sql) else ()
+    return tuple(dict.fromkeys(_found(sql))) if says(sql, _WORTH) else ()
 
 
 def _found(sql: str) -> Iterator[str]:
     try:
         for statement in split(sql):
-            if not _WORTH.search(statement.text):
+            if not says(statement.text, _WORTH):
                 continue
             for part in (s for s, _ in inside(statement.text)) if statement.node == "DoStmt" else (statement,):
-                if _WORTH.search(part.text) and _sets(part.text):
+                if says(part.text, _WORTH) and _sets(part.text):
                     yield " ".join(part.text.split())
     except ScriptError:
         return

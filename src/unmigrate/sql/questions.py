@@ -10,6 +10,7 @@ from typing import Any
 
 from unmigrate.sql.procedures import inside
 from unmigrate.sql.script import ScriptError, split
+from unmigrate.sql.words import says
 from unmigrate.sql.writes import writes
 
 # Relations whose rows are what migrations made: the history answers for them. Everything else in these two schemas is the server's.
@@ -42,7 +43,8 @@ _WORTH = re.compile(
     r"information_schema|row_security",
     re.IGNORECASE,
 )
-_CATCHES = re.compile(r"\bexception\b", re.IGNORECASE)
+_PARTS = ("pg_", "_privilege", "inet_", "current_", "session_user", "version", "information_schema", "row_security")
+_CATCHES = ("exception",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Question:
 
 def questions(sql: str, routines: Sequence[str] = ()) -> tuple[Question, ...]:
     """What a script asks. routines: CREATE FUNCTION statements of functions that were there before, of which it may call some."""
-    if not routines and not (_WORTH.search(sql) or _CATCHES.search(sql)):
+    if not routines and not (says(sql, _CATCHES) or _worth(sql)):
         return ()
     try:
         statements = split(sql)
@@ -70,23 +72,28 @@ def questions(sql: str, routines: Sequence[str] = ()) -> tuple[Question, ...]:
     return tuple({q.text: q for q in found}.values())
 
 
+def _worth(text: str) -> bool:
+    lower = text.lower()
+    return (says(text, ("user",)) or any(part in lower for part in _PARTS)) and _WORTH.search(text) is not None
+
+
 def _idle(node: str, text: str) -> bool:
     """A query whose answer nobody reads, and which does nothing else."""
     from pglast import parse_sql
 
-    return node == "SelectStmt" and _WORTH.search(text) is not None and _harmless(parse_sql(text)[0].stmt)
+    return node == "SelectStmt" and _worth(text) and _harmless(parse_sql(text)[0].stmt)
 
 
 def _of_statement(node: str, text: str) -> Iterator[Question]:
     if node == "DoStmt":
         yield from _of_procedure(text)
-    elif node in _QUERIES and _WORTH.search(text):
+    elif node in _QUERIES and _worth(text):
         yield from _of_query(text)
 
 
 def _of_procedure(text: str) -> Iterator[Question]:
     """A DO block, or a function in PL/pgSQL or SQL."""
-    if not (_WORTH.search(text) or _CATCHES.search(text)):
+    if not (says(text, _CATCHES) or _worth(text)):
         return
     try:
         for statement, caught in inside(text):

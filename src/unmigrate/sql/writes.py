@@ -7,13 +7,14 @@ from functools import lru_cache
 from typing import Any
 
 from unmigrate.sql.script import ScriptError, split
+from unmigrate.sql.words import says
 
 # Top-level statements that can write rows; everything else defines things.
 _WRITERS = frozenset(
     {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "TruncateStmt", "CopyStmt", "SelectStmt", "DoStmt", "CallStmt",
      "ExecuteStmt", "CreateTableAsStmt", "ExplainStmt", "AlterTableStmt"}
 )  # fmt: skip
-_WORDS = re.compile(r"\b(insert|update|delete|merge|truncate|copy|select|do|call|execute|explain|using)\b", re.IGNORECASE)
+_WORDS = ("insert", "update", "delete", "merge", "truncate", "copy", "select", "do", "call", "execute", "explain", "using")
 _DML = re.compile(r"\b(insert|update|delete|merge|truncate|copy|execute)\b", re.IGNORECASE)
 # Words that write nothing: what a foreign key does, and locking rows.
 _NO_WRITE = re.compile(
@@ -58,7 +59,7 @@ class Writes:
 @lru_cache(maxsize=64)
 def writes(sql: str) -> Writes:
     """Writes of a script. A text that does not parse is opaque as a whole."""
-    if not _WORDS.search(_NO_WRITE.sub(" ", sql)):
+    if not says(sql, _WORDS) or not says(_NO_WRITE.sub(" ", sql), _WORDS):
         return Writes()
     from pglast import parse_sql
 
