@@ -81,6 +81,30 @@ def test_rows_are_changed_and_stay(connection: Connection, name: str) -> None:
     assert min(counts(connection)) >= 3
 
 
+def test_all_foreign_keys_are_met_at_once(connection: Connection) -> None:
+    """Each by an attempt of its own would run the whole script as often as it has keys."""
+    connection.execute(
+        b"CREATE TABLE place (tenant uuid, id uuid, PRIMARY KEY (tenant, id)); CREATE TABLE guest (LIKE place INCLUDING ALL);"
+        b"CREATE TABLE visit (id int PRIMARY KEY, tenant uuid NOT NULL, place_id uuid NOT NULL, guest_id uuid NOT NULL, code varchar(80));"
+        b"CREATE TABLE bill (id int PRIMARY KEY, tenant uuid NOT NULL, guest_id uuid, visit_id int)"
+    )
+    fill(connection)
+    changes = run(
+        connection,
+        "ALTER TABLE ONLY visit ADD CONSTRAINT v_code FOREIGN KEY (code) REFERENCES parent (code) ON DELETE SET NULL,"
+        "  ADD CONSTRAINT v_place FOREIGN KEY (tenant, place_id) REFERENCES place (tenant, id);"
+        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'v_guest') THEN"
+        "  ALTER TABLE public.visit ADD CONSTRAINT v_guest FOREIGN KEY (tenant, guest_id) REFERENCES public.guest (tenant, id); END IF; END $$;"
+        'ALTER TABLE "bill" ADD CONSTRAINT "b_guest" FOREIGN KEY ("tenant", "guest_id") REFERENCES "guest" ("tenant", "id"),'
+        "  ADD CONSTRAINT b_visit FOREIGN KEY (visit_id) REFERENCES visit",
+    )
+    assert len(changes) == 1
+    assert not changes[0].emptied
+    rows = connection.execute(b"SELECT (SELECT count(*) FROM visit), (SELECT count(*) FROM bill WHERE visit_id IS NOT NULL)").fetchone()
+    assert rows is not None
+    assert min(rows) >= 3
+
+
 def test_keys_to_several_columns_of_one_parent(connection: Connection) -> None:
     connection.execute(
         b"CREATE TABLE two (id integer PRIMARY KEY, by_code varchar(80) REFERENCES parent (code), by_id text REFERENCES parent);"

@@ -6,6 +6,7 @@ fence       what keeps migrations inside their database; sandbox: extensions wit
 identity    a scratch server must not be the target
 rows        generated rows in every table; shape: what must be known of it, order: parents first, planner: which value in which row
 values      literals of every type; patterns: texts that match a pattern; checks: values that CHECK constraints let pass
-appease     rows changed so that a migration runs over them; complaints: what an error says, edits: writing it, force: the last resort
+appease     rows changed so that a migration runs over them; complaints: what an error says, orphans: rows without parents,
+            edits: writing it, force: the last resort
 contents    hashes of what tables hold; sequences: what a rollback leaves behind
 """

@@ -37,9 +37,9 @@ from unmigrate.scratch.complaints import (
     adds_required_column,
     check_text,
     new_labels,
-    referenced_columns,
 )
 from unmigrate.scratch.edits import Editor
+from unmigrate.scratch.orphans import Orphans
 from unmigrate.scratch.planner import PLAIN
 from unmigrate.scratch.rows import fill
 from unmigrate.scratch.shape import (
@@ -82,6 +82,8 @@ class Appeaser:
         self.seen: Counter[tuple[str, ...]] = Counter()
         self.left: set[int] = set()  # tables that had to be emptied
         self.rows = Editor(connection)
+        self.orphans = Orphans(self.rows, sql)
+        self.looked_ahead = False
 
     def appease(self, error: psycopg.Error) -> Change | None:
         """Change the rows that this error is about; None when it is about something else, or nothing is left to try."""
@@ -177,21 +179,13 @@ class Appeaser:
         return "; ".join(filter(None, done))
 
     def _point(self, table: Table, columns: Sequence[Column], parent: str, constraint: str) -> str:
-        """Give a column that becomes a foreign key the keys of rows that exist."""
-        heads = [head for head in self.rows.heads.values() if head.name == parent]
-        if not heads or not columns:
-            return ""
-        parents = read_tables(self.connection, heads[:1])[heads[0].oid]
-        targets = [c for name in referenced_columns(self.sql, constraint) for c in parents.columns if c.name == name]
-        if len(targets) != len(columns):
-            primary = [u for u in parents.unique_sets if not u.text and len(u.columns) == len(columns) and 0 not in u.columns]
-            targets = [c for number in primary[0].columns for c in parents.columns if c.number == number] if primary else []
-        rows = self.rows.rows_of(heads[0].oid, [c.number for c in targets]) if targets else []
-        if not rows:
-            return ""
-        for column, target in zip(columns, targets, strict=True):
-            self.rows.set_values(table, [column], lambda n, number=target.number: rows[n % len(rows)][number])  # type: ignore[misc]
-        return f"{table.head.label} was pointed at rows of {heads[0].label}"
+        """At rows that exist; the first time, for all foreign keys that the migration adds."""
+        first, self.looked_ahead = not self.looked_ahead, True
+        if first:
+            self.orphans.make_one()
+        done = self.orphans.point(table, columns, parent, constraint)
+        others = self.orphans.point_others(constraint) if first else ""
+        return "; ".join(filter(None, (done, others)))
 
     def _point_values(self, value: str, parent: str) -> str:
         """The rows that miss their parent are made by the migration: change where their keys come from."""

@@ -1,6 +1,7 @@
 """What an error says about rows, and what a migration's text says about the constraint or type that they do not fit."""
 
 import re
+from dataclasses import dataclass
 
 KEY = re.compile(r"Key \((.*?)\)=\((.*)\) (?:is not present|already exists|is duplicated|is still referenced)", re.DOTALL)
 PARENT = re.compile(r'is not present in table "(.*)"')
@@ -32,6 +33,38 @@ def referenced_columns(sql: str, constraint: str) -> list[str]:
     pattern = rf'{re.escape(constraint)}"?\s+FOREIGN\s+KEY.*?REFERENCES\s+(?:{name}\.)?{name}\s*(?:\(([^)]*)\))?'
     found = re.search(pattern, sql, re.IGNORECASE | re.DOTALL)
     return [part.strip().strip('"') for part in (found.group(1) or "").split(",")] if found else []
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A foreign key that a script adds to a table: names, as it writes them, without quotes. schema: "" where it says none."""
+
+    schema: str
+    table: str
+    columns: tuple[str, ...]
+    parent: str
+    constraint: str
+
+
+_N = r'(?:"[^"]+"|\w+)'
+_NEW_KEY = re.compile(
+    rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?:({_N})\.)?({_N})"
+    rf"|ADD\s+CONSTRAINT\s+({_N})\s+FOREIGN\s+KEY\s*\(([^)]*)\)\s*REFERENCES\s+(?:{_N}\.)?({_N})",
+    re.IGNORECASE,
+)
+
+
+def new_keys(sql: str) -> list[NewKey]:
+    """Named foreign keys that the text adds to tables, in DO blocks too."""
+    found, schema, table = [], "", ""
+    for match in _NEW_KEY.finditer(sql):
+        words = [(word or "").strip('"') for word in match.groups()]
+        if words[1]:
+            schema, table = words[:2]
+        elif table:
+            columns = tuple(name.strip().strip('"') for name in words[3].split(","))
+            found.append(NewKey(schema, table, columns, words[4], words[2]))
+    return found
 
 
 def check_text(sql: str, name: str) -> str:

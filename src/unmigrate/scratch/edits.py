@@ -85,11 +85,24 @@ class Editor:
             return ""
         where = " AND ".join(f"{quoted(c.name)} IS {'NOT ' if only_set else ''}NULL" for c in columns) if only_null or only_set else "true"
         rows = query(self.connection, f"SELECT tableoid::int8, ctid::text FROM {table.head.source} WHERE {where} LIMIT {MOST_ROWS}")
+        return self._update(table, columns, rows, [[value(n)] * len(columns) for n in range(len(rows))])
+
+    def set_rows(self, table: Table, columns: Sequence[Column], values: Callable[[int, Sequence[str | None]], Sequence[str | None]]) -> str:
+        """Set the columns of each of the first rows to values(number, what they are now); "" when there was no row."""
+        texts = ", ".join(f"{quoted(c.name)}::text" for c in columns)
+        rows = query(self.connection, f"SELECT tableoid::int8, ctid::text, {texts} FROM {table.head.source} LIMIT {MOST_ROWS}")
+        return self._update(table, columns, [row[:2] for row in rows], [values(n, row[2:]) for n, row in enumerate(rows)])
+
+    def _update(self, table: Table, columns: Sequence[Column], rows: Sequence[Any], values: Sequence[Sequence[str | None]]) -> str:
+        """rows: where each stands, as (tableoid, ctid)."""
         if not rows:
             return ""
-        sets = ", ".join(f"{quoted(c.name)} = v.x::{c.type_text}" for c in columns)
-        tuples = ", ".join(f"({oid}::oid, '{ctid}'::tid, {literal(value(n))}::text)" for n, (oid, ctid) in enumerate(rows))
-        self.connection.execute(
-            f"UPDATE {table.head.source} t SET {sets} FROM (VALUES {tuples}) v(o, c, x) WHERE t.tableoid = v.o AND t.ctid = v.c".encode()
+        sets = ", ".join(f"{quoted(c.name)} = v.x{i}::{c.type_text}" for i, c in enumerate(columns))
+        names = ", ".join(f"x{i}" for i in range(len(columns)))
+        tuples = ", ".join(
+            f"({oid}::oid, '{ctid}'::tid, {', '.join(f'{literal(value)}::text' for value in new)})"
+            for (oid, ctid), new in zip(rows, values, strict=True)
         )
+        source = f"(VALUES {tuples}) v(o, c, {names})"
+        self.connection.execute(f"UPDATE {table.head.source} t SET {sets} FROM {source} WHERE t.tableoid = v.o AND t.ctid = v.c".encode())
         return f"{table.head.label} ({', '.join(c.name for c in columns)}) got other values"
