@@ -55,3 +55,20 @@ def test_what_the_observation_misses_is_found_at_the_end(pool: Pool, monkeypatch
     monkeypatch.setattr(Observer, "_wanted", lambda self, touched: ({}, set()))
     with pytest.raises(RefusedError, match=r"something else than was seen of column public\.t\.b"):
         list(history.prove_all([migration("2", "ALTER TABLE t ADD b int")]))
+
+
+@pytest.mark.parametrize("between", ["SELECT", "SELECT pg_stat_force_next_flush()", "SELECT pg_sleep(1.2)", "DISCARD ALL"])
+def test_what_a_file_commits_itself_is_seen_whether_reported_or_not(pool: Pool, between: str) -> None:
+    """PostgreSQL reports what a session wrote about once a second: counters go from the session's own to those of all."""
+    if between == "SELECT pg_stat_force_next_flush()" and pool.server.major < 15:
+        pytest.skip("before 15 nothing forces a report")
+    history = History(Workspace(pool).fresh())
+    first = "CREATE INDEX CONCURRENTLY i ON t (a); {0}; ALTER TABLE t ADD b int DEFAULT 1; {0}; COMMENT ON COLUMN t.b IS 'b'"
+    then = "DROP INDEX CONCURRENTLY i; {0}; CREATE TYPE e AS ENUM ('A'); {0}; ALTER TABLE t DROP COLUMN b"
+    for number, sql in enumerate((first, then), 2):
+        if number == 2:
+            list(history.prove_all([FIRST]))
+        (proof,) = history.prove_all([migration(str(number), sql.format(between))])
+        assert (proof.mode, proof.outcome.verdict) == ("statements", "exact"), proof.outcome.reason
+        assert history.observer.check() == []
+    assert {o.name for o in proof.delta.dropped} == {"public.i", "public.t.b"}

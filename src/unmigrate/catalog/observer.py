@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.read import read_catalog, read_objects
-from unmigrate.catalog.touched import Counts, Touched, counting, counts, horizon, mark, read_committed, read_touched
+from unmigrate.catalog.touched import Counts, Touched, counting, counting_all, counts, horizon, mark, read_committed, read_touched
 from unmigrate.sql import prepared
 
 DEPENDENTS = """
@@ -79,6 +79,13 @@ class Delta:
         return [(old, new) for old, new in pairs if old.changes(new)]
 
 
+class Mark(NamedTuple):
+    """A moment: a transaction id older than all to come, and how much had been written by then, where that is known."""
+
+    xid: str
+    counts: Counts | None
+
+
 class Observer:
     """Follows one connection's database.
 
@@ -87,7 +94,7 @@ class Observer:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
-        self._counting = counting(connection)
+        self._counting, self._counting_all = counting(connection), counting_all(connection)
         self._begun: Counts = {}
         self._since: Counts = {}
         self._beyond: dict[str, None] = {}
@@ -133,6 +140,9 @@ class Observer:
         joins, reads = zip(*times[1:], strict=True)  # at first its questions are planned
         return median(joins), median(joins) + 2 * median(reads)
 
+    def _count_all(self) -> Counts | None:
+        return counts(prepared.run(self._connection, [self._counting_all])[0]) if self._counting_all else None
+
     def _run(self, sql: str) -> Counts:
         """Run this and read the counters, in one round trip."""
         return counts(prepared.run(self._connection, [self._counting], enter=sql)[0])
@@ -166,14 +176,15 @@ class Observer:
         self._beyond |= dict.fromkeys(touched.beyond)
         return self._follow(touched)
 
-    def mark(self) -> str:
+    def mark(self) -> Mark:
         """Of the present, for `catch_up`; outside of transactions."""
-        return mark(self._connection)
+        return Mark(mark(self._connection), self._count_all())
 
-    def catch_up(self, since: str) -> Delta:
+    def catch_up(self, since: Mark) -> Delta:
         """Read what was committed since a mark, all of it through this connection; outside of transactions."""
+        now = self._count_all()
         self._connection.execute("BEGIN")
-        delta = self._follow(read_committed(self._connection, since))
+        delta = self._follow(read_committed(self._connection, since.xid, (since.counts, now) if since.counts and now else None))
         self._connection.execute("COMMIT")
         return delta
 

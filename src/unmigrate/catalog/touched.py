@@ -226,11 +226,26 @@ def watched_catalogs() -> tuple[str, ...]:
 
 def counting(connection: psycopg.Connection[Any]) -> prepared.Call:
     """What reads the counters on this server. Earlier transactions may be among them: compare with those at its beginning."""
+    return _counting(connection, ("pg_stat_get_xact_tuples_{}(o)",))
+
+
+def counting_all(connection: psycopg.Connection[Any]) -> prepared.Call | None:
+    """The same for all that was ever written here, also by others, whether reported yet or not: for what this session commits itself.
+
+    None before 15: there a report is sent, and arrives some time later.
+    """
+    ever = ("pg_stat_get_xact_tuples_{}(o)", "pg_stat_get_tuples_{}(o)")
+    return _counting(connection, ever) if connection.info.server_version >= 150000 else None
+
+
+def _counting(connection: psycopg.Connection[Any], counters: Collection[str]) -> prepared.Call:
     rows = connection.execute("select n, to_regclass('pg_catalog.' || n)::oid::int8 from unnest(%s::text[]) n", [list(watched_catalogs())])
     listed = ", ".join(f"('{name}', {oid}::oid)" for name, oid in rows if oid)  # not every server has them all
-    return prepared.Call(f"""select * from (select n, pg_stat_get_xact_tuples_inserted(o) + pg_stat_get_xact_tuples_updated(o) w,
-        pg_stat_get_xact_tuples_deleted(o) d from (values {listed}) c (n, o) offset 0) x where w > 0 or d > 0
-      union all select '', 0, 0 where not current_setting('track_counts')::bool""")
+    written, deleted = (
+        " + ".join(counter.format(verb) for counter in counters for verb in verbs) for verbs in (("inserted", "updated"), ("deleted",))
+    )
+    return prepared.Call(f"""select * from (select n, {written} w, {deleted} d from (values {listed}) c (n, o) offset 0) x
+      where w > 0 or d > 0 union all select '', 0, 0 where not current_setting('track_counts')::bool""")
 
 
 def counts(rows: list[Any]) -> Counts:
@@ -241,11 +256,16 @@ def counts(rows: list[Any]) -> Counts:
     return {name: Count(written, deleted) for name, written, deleted in rows}
 
 
+def _changed(since: Counts, now: Counts) -> tuple[set[str], frozenset[str]]:
+    """The catalogs written between two counts, and those that lost rows."""
+    pairs = {name: (since.get(name, _NONE), now.get(name, _NONE)) for name in since.keys() | now.keys()}
+    written = {name for name, (old, new) in pairs.items() if old.written != new.written}
+    return written, frozenset(name for name, (old, new) in pairs.items() if old.deleted != new.deleted)
+
+
 def read_touched(connection: psycopg.Connection[Any], since: Counts, now: Counts) -> Touched:
     """What the open transaction wrote between two counts: at least that, at most all it ever wrote to the same catalogs."""
-    changed = {name: (since.get(name, _NONE), now.get(name, _NONE)) for name in since.keys() | now.keys()}
-    written = {name for name, (old, new) in changed.items() if old.written != new.written}
-    lossy = frozenset(name for name, (old, new) in changed.items() if old.deleted != new.deleted)
+    written, lossy = _changed(since, now)
     beyond = tuple(note for name, note in BEYOND.items() if name in written or name in lossy)
     return _touched(connection, written, lossy, 0, beyond)
 
@@ -262,11 +282,15 @@ def horizon(connection: psycopg.Connection[Any]) -> str:
     return str(row[0])
 
 
-def read_committed(connection: psycopg.Connection[Any], since: str) -> Touched:
-    """What was committed since a mark; any catalog may have lost rows. Needs an open transaction."""
+def read_committed(connection: psycopg.Connection[Any], since: str, counted: tuple[Counts, Counts] | None = None) -> Touched:
+    """What was committed since a mark. Needs an open transaction.
+
+    counted: all counters at the mark and now, where this session alone wrote; else any catalog may have been written, and lost rows.
+    """
     present = "array(select n from unnest(%s::text[]) n where to_regclass('pg_catalog.' || n) is not null)"
     ((age, names),) = connection.execute(f"select age(%s::xid) - 1, {present}", [since, list(_SOURCES)]).fetchall()
-    return _touched(connection, names, frozenset(names), age, ())
+    written, lossy = _changed(*counted) if counted else (set(names), frozenset(names))
+    return _touched(connection, written, lossy, age, ())
 
 
 def _touched(

@@ -113,7 +113,7 @@ def _apart(stage: Stage, copy: History, statements: Sequence[Statement]) -> list
     watch: Watch | None = None
     effects: list[Effect] = []
     for statement in statements:
-        mark = observer.mark() if watch is None else ""
+        mark = observer.mark() if watch is None else None
         if statement.control:
             connection.execute(statement.text)
             watch = Watch(connection, known=known) if _open(connection) else None
@@ -129,6 +129,7 @@ def _apart(stage: Stage, copy: History, statements: Sequence[Statement]) -> list
         except psycopg.Error as error:
             effects.append(Effect(statement, sqlstate=error.sqlstate or ""))
             break
+        assert mark is not None
         effects.append(Effect(statement, touched(observer.catch_up(mark)), locks))
     if _open(connection):
         connection.execute("ROLLBACK")
