@@ -63,7 +63,7 @@ def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
 def _there() -> str:
     """A query that tells of each kind whether there can be any: planning its own takes longer than most databases need to say no."""
     some = {k.name: f"exists (select from pg_catalog.{k.catalog} where oid >= 16384 and {k.among})" for k in KINDS.values()}
-    some |= dict.fromkeys(("schema", "setting", "extension dependency"), "true")  # public is PostgreSQL's own; no oids
+    some |= dict.fromkeys(("schema", "extension", "setting", "extension dependency"), "true")  # the server's own may count; no oids
     return f"select {', '.join(some.values())}"
 
 
