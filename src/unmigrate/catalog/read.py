@@ -54,17 +54,17 @@ _Reading = tuple[Kind, str, tuple[list[int], ...]]  # a kind, which of its objec
 
 def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
     """The whole catalog of the connected database. Needs no privilege beyond connecting."""
-    (there,) = connection.execute(_there()).fetchall()
+    (there,) = prepared.run(connection, [_there()], around=(ENTER, LEAVE))[0]
     present = [kind for kind, found in zip(KINDS.values(), there, strict=True) if found]
     return Catalog.of(_read(connection, [(kind, ALL, ()) for kind in present], (ENTER, LEAVE)))
 
 
 @lru_cache(maxsize=1)
-def _there() -> str:
+def _there() -> prepared.Call:
     """A query that tells of each kind whether there can be any: planning its own takes longer than most databases need to say no."""
     some = {k.name: f"exists (select from pg_catalog.{k.catalog} where oid >= 16384 and {k.among})" for k in KINDS.values()}
     some |= dict.fromkeys(("schema", "extension", "setting", "extension dependency"), "true")  # the server's own may count; no oids
-    return f"select {', '.join(some.values())}"
+    return prepared.Call(f"select {', '.join(some.values())}")
 
 
 def show_parked(connection: psycopg.Connection[Any], schemas: Iterable[str]) -> None:
