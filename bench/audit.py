@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unmigrate.prisma.migrations import Migration, read_migrations
+from unmigrate.prove import later
 from unmigrate.prove.audit import audit
 from unmigrate.prove.cache import AuditCache
 from unmigrate.prove.workspace import Workspace
@@ -56,8 +57,9 @@ def plain(work: Workspace, migrations: tuple[Migration, ...]) -> float:
     return seconds
 
 
-def measure(folder: Path, schema: str) -> tuple[int, float, float, float, float]:
-    """(migrations, plain, schema, rows, second run) for one history, in seconds: medians of rounds in which all take turns."""
+def measure(folder: Path, schema: str) -> tuple[int, int, float, float, float, float]:
+    """(migrations, processes that share them, plain, schema, rows, second run) for one history, in seconds: medians of rounds in which
+    all take turns."""
     migrations = read_migrations(folder)
     needed = wanted_extensions(m.sql for m in migrations)
     with open_server(None, extensions=needed, environ=os.environ, persistent=True) as server, Pool(server) as pool:
@@ -75,17 +77,18 @@ def measure(folder: Path, schema: str) -> tuple[int, float, float, float, float]
         replay, schema_seconds, rows_seconds = (statistics.median(times) for times in zip(*rounds, strict=True))
         list(audit(work, migrations[:-1], rows=True, cache=AuditCache(work, migrations[:-1], rows=True)))
         again = timed(lambda: list(audit(work, migrations, rows=True, cache=AuditCache(work, migrations, rows=True))))
-    return reached, replay, schema_seconds, rows_seconds, again
+    return reached, later.processes(migrations, None), replay, schema_seconds, rows_seconds, again
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folders = [Path(word) for word in sys.argv[1:]] or [generated(Path(scratch) / "generated")]
         rows = [(str(f)[-50:], *measure(f, "public")) for f in folders]
-    rows.append(("together", *(sum(row[i] for row in rows) for i in range(1, 5)), max(row[5] for row in rows)))  # type: ignore[call-overload]
-    print(f"{'history':50} {'migr.':>6} {'plain s':>8} {'schema':>8} {'rows':>8} {'one more s':>11}")
-    for name, count, replay, schema, with_rows, again in rows:
-        print(f"{name:50} {count:6} {replay:8.2f} {schema / replay:7.1f}x {with_rows / replay:7.1f}x {again:11.2f}")
+    count, *seconds = (sum(row[i] for row in rows) for i in (1, 3, 4, 5))  # type: ignore[call-overload]
+    rows.append(("together", count, max(row[2] for row in rows), *seconds, max(row[6] for row in rows)))
+    print(f"{'history':50} {'migr.':>6} {'proc.':>6} {'plain s':>8} {'schema':>8} {'rows':>8} {'one more s':>11}")
+    for name, count, processes, replay, schema, with_rows, again in rows:
+        print(f"{name:50} {count:6} {processes:6} {replay:8.2f} {schema / replay:7.1f}x {with_rows / replay:7.1f}x {again:11.2f}")
     own, other = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(f"peak memory {own:.0f} MB, of the largest other process {other:.0f} MB")
 
