@@ -15,7 +15,7 @@ from unmigrate.catalog.read import read_catalog
 from unmigrate.config.park import Park
 from unmigrate.execute.deploy import deploy
 from unmigrate.execute.rollback import Outcome, execute
-from unmigrate.execute.ways import redo_plan, rollback_plans
+from unmigrate.execute.ways import redo_plans, rollback_plans
 from unmigrate.guard.build import Guarded, guard
 from unmigrate.prove.workspace import Workspace
 from unmigrate.scratch.pool import Pool
@@ -72,7 +72,7 @@ class Live:
 
     def redo(self, **options: Any) -> Outcome:
         with self.connect() as connection:
-            plan = redo_plan(connection, None)
+            (plan,) = redo_plans(connection)
         return execute(self.connect, plan, **{"accept_loss": False, **options})
 
 

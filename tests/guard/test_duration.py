@@ -11,7 +11,7 @@ from unmigrate.catalog import observer as following
 from unmigrate.catalog.observer import Observer
 from unmigrate.execute.duration import looking
 from unmigrate.execute.inspect import inspect
-from unmigrate.execute.ways import redo_plan, rollback_plans
+from unmigrate.execute.ways import redo_plans, rollback_plans
 from unmigrate.plan.model import Plan
 
 METADATA = 0.01  # of every table, for statements that only move it
@@ -112,7 +112,7 @@ def test_the_way_back_is_priced_by_the_rows_that_the_migration_changed(live: Mak
         price = priced(it, plan)["public.person"]
         it.rollback(max_lock_seconds=60)
         with it.connect() as connection:
-            again = redo_plan(connection, None)
+            (again,) = redo_plans(connection)
         return price, priced(it, again)["public.person"]
 
     every, one = back("id > 0"), back("id = 7")

@@ -16,23 +16,26 @@ from unmigrate.cli import asking, options, render
 @options.json_option
 @options.where_options
 def command(name: str | None, as_json: bool, **rest: Any) -> int:
-    """Undo the undo: bring the last rolled back migration back, with what was parked, in milliseconds.
+    """Undo the undo: bring the last rolled back migration back, with what was parked, in milliseconds. Again: the one before it.
 
     Only for migrations that `unmigrate deploy` guarded. Exit 3: refused, nothing changed.
     """
     from unmigrate.cli.target import open_target
     from unmigrate.execute.rollback import execute
-    from unmigrate.execute.ways import redo_plan
+    from unmigrate.execute.ways import redo_plans, rolled_back
 
     flags = {k: rest.pop(k) for k in ("yes", "dry_run", "lock_timeout", "max_lock")}
     with open_target(options.where(rest)) as target:
-        plan = redo_plan(target.connection, name)
+        (plan,) = redo_plans(target.connection, [name] if name else [])
         if not (flags["yes"] or flags["dry_run"]):
             asking.confirmed(f"Apply {plan.migrations[0]} again on {target.url.display}?")
         outcome = execute(
             target.open, plan, accept_loss=False, lock_timeout_ms=flags["lock_timeout"], max_lock_seconds=flags["max_lock"],
             dry_run=flags["dry_run"], on_progress=render.say,
         )  # fmt: skip
+        waiting = rolled_back(target.connection)
+    if waiting and not flags["dry_run"]:
+        render.say(f"{waiting[0]} was rolled back before it: unmigrate redo brings that back in its turn")
     if as_json:
         render.print_json(outcome.to_json())
     else:

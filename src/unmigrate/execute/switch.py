@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,8 +10,9 @@ import psycopg
 
 from unmigrate.catalog.fingerprint import digest, label
 from unmigrate.catalog.kinds import KINDS
-from unmigrate.catalog.model import Catalog
+from unmigrate.catalog.model import Catalog, Object
 from unmigrate.catalog.observer import Observer
+from unmigrate.catalog.parked import is_parked
 from unmigrate.catalog.sqltext import UNCHECKED_BODIES, ident
 from unmigrate.errors import FailedError
 from unmigrate.execute import copies
@@ -345,15 +346,25 @@ def _verify(plan: Plan, before: Catalog, after: Catalog, prepared: frozenset[str
     if wrong:
         raise _wrong("; ".join(wrong[:3]))
     mine = plan.after.keys() | plan.before.keys() | prepared | pending
+    along = {o.key for o in before if _goes_along(o, before, after, mine)}
     for o in before:
         now = found.get(label(o))
-        if now is o or label(o) in mine:
+        if now is o or label(o) in mine or o.key in along:
             continue
         if now is None or (digest(now) != digest(o) and (now.key != o.key or o.changes(now))):
             wrong.append(f"{label(o)}, which the migration never touched, is {'gone' if now is None else 'changed'}")
-    wrong += [f"{name} appeared" for name in found.keys() - {label(o) for o in before} - mine]
+    known = {label(o) for o in before} | mine
+    wrong += [f"{name} appeared" for name, o in found.items() if name not in known and o.key not in along]
     if wrong:
         raise _Disturbed("; ".join(wrong[:3]))
+
+
+def _goes_along(o: Object, before: Catalog, after: Catalog, mine: Collection[str]) -> bool:
+    """Whether it is parked by another operation, which plans do not name: it moves with its table, and goes with one that goes."""
+    owner = before.get(o.parent)
+    if not is_parked(o) and (owner is None or not is_parked(owner)):
+        return False
+    return o.key in after.objects or (owner is not None and owner.key not in after.objects and label(owner) in mine)
 
 
 def _wrong(what: str) -> FailedError:

@@ -38,19 +38,33 @@ def refuse_namesakes(newest_first: Sequence[Plan]) -> None:
         gone |= {label: plan.migrations[0] for label in taken if label.startswith(("table ", "column "))}
 
 
-def redo_plan(connection: psycopg.Connection[Any], name: str | None) -> Plan:
-    """The way forward again of the migration rolled back last. Raises RefusedError where there is none, EnvironmentProblem for a vault
-    that may not be read.
+def redo_plans(connection: psycopg.Connection[Any], oldest_first: Sequence[str] = ()) -> list[Plan]:
+    """The ways forward again of these migrations, or of the one rolled back last. Raises RefusedError where there is none,
+    EnvironmentProblem for a vault that may not be read.
     """
     vault.version(connection)
-    rolled_back = [o for o in vault.operations(connection) if o.kind in ("rollback", "redo", "deploy", "guard") and o.state == "done"]
-    if not rolled_back or rolled_back[-1].kind != "rollback":
+    waiting = rolled_back(connection)
+    if not waiting:
         raise RefusedError("nothing was rolled back last in this database", code="nothing-to-redo", remedy="unmigrate status")
-    last = rolled_back[-1].migrations[0]
-    if name not in (None, last):
-        raise RefusedError(f"{last} was rolled back last, not {name}", code="not-last", remedy=f"unmigrate redo {last}")
-    stored = vault.way(connection, last, "redo")
-    if stored is None:
-        message = f"no way forward of {last} is in the vault"
+    names = oldest_first or waiting[:1]
+    if list(names) != waiting[: len(names)]:
+        message = f"{waiting[0]} was rolled back last, not {', '.join(names)}"
+        raise RefusedError(message, code="not-last", remedy=f"unmigrate redo {waiting[0]}")
+    stored = {name: vault.way(connection, name, "redo") for name in names}
+    if missing := [name for name, plan in stored.items() if plan is None]:
+        message = f"no way forward of {missing[0]} is in the vault"
         raise RefusedError(message, code="no-way", remedy="unmigrate deploy applies it anew, from the folder")
-    return from_json(stored)
+    return [from_json(plan) for plan in stored.values() if plan is not None]
+
+
+def rolled_back(connection: psycopg.Connection[Any]) -> list[str]:
+    """Migrations that were rolled back, and neither brought back nor followed by others since: the last one first."""
+    waiting: list[str] = []
+    for operation in (o for o in vault.operations(connection) if o.state == "done"):
+        if operation.kind == "rollback":
+            waiting += operation.migrations
+        elif operation.kind == "redo" and waiting[-1:] == list(operation.migrations):
+            waiting.pop()
+        elif operation.kind in ("deploy", "guard", "redo"):
+            waiting.clear()
+    return waiting[::-1]

@@ -7,7 +7,7 @@ import psycopg
 from unmigrate.catalog.sqltext import ident, literal
 from unmigrate.errors import RefusedError
 from unmigrate.execute.rollback import execute, history
-from unmigrate.execute.ways import redo_plan
+from unmigrate.execute.ways import redo_plans
 from unmigrate.plan.model import Plan, from_json
 from unmigrate.runbook.model import Json
 from unmigrate.runbook.scene import Scene, closing_connection
@@ -68,7 +68,7 @@ def _objection(scene: Scene, prepared: Json) -> None:
             remedy = f"go on with unmigrate resume {scene.spec.run}, which finishes them; abort is possible again afterwards"
             raise RefusedError(message, code="unfinished", remedy=remedy)
         try:
-            redo_plan(connection, names[0])
+            redo_plans(connection, names)
         except RefusedError as error:
             message = f"{', '.join(names)} was rolled back already, and cannot be brought back by itself: {error}"
             remedy = f"go on with unmigrate resume {scene.spec.run}; to go forward again, deploy the migration anew afterwards"
@@ -79,13 +79,12 @@ def _undo(scene: Scene, prepared: Json) -> Json:
     said: list[str] = []
     for name in _undone(scene, prepared):
         with closing_connection(scene) as connection:
-            plan = redo_plan(connection, name) if not _applied(connection, scene.spec.schema, name) else None
-        if plan is None:
-            said.append(f"{name}: already applied again")
-            continue
-        said += execute(
-            scene.connect, plan, accept_loss=False, on_progress=scene.say, on_step=lambda at: scene.trace(f"redo: {at}")
-        ).lines()
+            found = redo_plans(connection, [name]) if not _applied(connection, scene.spec.schema, name) else []
+        for plan in found:
+            said += execute(
+                scene.connect, plan, accept_loss=False, on_progress=scene.say, on_step=lambda at: scene.trace(f"redo: {at}")
+            ).lines()
+        said += [] if found else [f"{name}: already applied again"]
     return {"said": said or ["nothing had been rolled back"]}
 
 
