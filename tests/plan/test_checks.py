@@ -182,3 +182,11 @@ def test_samples_show_the_key_and_what_blocks_alone(work: Workspace, target: psy
     deploy(target, scripts)
     target.execute("""INSERT INTO "User" VALUES (7, 'hunter2', NULL)""")
     assert inspect(target, plan).blockers[0].samples == ('id = 7, "Name" = NULL',)
+
+
+def test_rows_of_its_own_that_stay_refuse_no_way_back(work: Workspace) -> None:
+    change = "ALTER TABLE t ADD COLUMN b int; INSERT INTO t (id, a, n) VALUES (7, 'seven', 7)"
+    plan = build(work, Request([migration("1_init", INIT), migration("2_change", change)], 1, rows=False), lambda _: None)
+    assert plan.proved
+    (note,) = (n for n in plan.notes if n.startswith("2_change: applied again after the way back, it fails: duplicate key"))
+    assert note.endswith("; rows that it wrote stay")

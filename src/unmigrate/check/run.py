@@ -19,7 +19,7 @@ from unmigrate.lint.run import check_config, fails, finding, lint, with_levels
 from unmigrate.lint.size import size
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.attempt import Attempt
-from unmigrate.prove.dump import committed, dump, gone_back
+from unmigrate.prove.dump import Committed, committed, dump, gone_back
 from unmigrate.prove.history import SchemaProof
 from unmigrate.prove.workspace import Workspace
 
@@ -86,10 +86,10 @@ def _examine(work: Workspace, looking: Examiner, base: Base, files: dict[str, st
             done.append(migration)
             if few and subject.proof is not None and not subject.proof.refused:
                 if last:  # its database is needed no more: no copy is
-                    reason = gone_back(work, looking.stage.history, [migration], [subject.proof], before)
+                    seen = gone_back(work, looking.stage.history, [migration], [subject.proof], before)
                 else:
-                    reason = committed(work, done, 1, [subject.proof])
-                subject = _refused(subject, subject.proof, reason) if reason else subject
+                    seen = committed(work, done, 1, [subject.proof])
+                subject = _witnessed(subject, subject.proof, seen)
             yield subject
             if subject.failure is not None:
                 return
@@ -97,9 +97,11 @@ def _examine(work: Workspace, looking: Examiner, base: Base, files: dict[str, st
         looking.close()
 
 
-def _refused(subject: Subject, proof: SchemaProof, reason: str) -> Subject:
-    """pg_dump, as a second witness, sees a difference."""
-    return replace(subject, proof=replace(proof, outcome=Attempt("refused", reason), steps=()))
+def _witnessed(subject: Subject, proof: SchemaProof, seen: Committed) -> Subject:
+    """With what a committed database shows: refused where pg_dump, as a second witness, sees a difference."""
+    if seen.wrong:
+        return replace(subject, proof=replace(proof, outcome=Attempt("refused", seen.wrong), steps=()))
+    return replace(subject, proof=replace(proof, notes=(*proof.notes, *seen.notes)))
 
 
 def _examined(subject: Subject, config: Lint, foreign: Sequence[Finding], flags: Sequence[Flag]) -> Examined:

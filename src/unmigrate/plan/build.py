@@ -20,7 +20,7 @@ from unmigrate.plan.pools import remarks, rewritten
 from unmigrate.prisma.migrations import Migration
 from unmigrate.prove.attempt import attempt, emptying
 from unmigrate.prove.beginning import replayed
-from unmigrate.prove.dump import committed
+from unmigrate.prove.dump import Committed, committed
 from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.rows import DataProof, RowsHistory
 from unmigrate.prove.statements import Undoes, statement_map
@@ -63,12 +63,12 @@ def build(work: Workspace, request: Request, on_progress: Progress) -> Plan:
         asked += server.checks(migration.name, before, server.answers(connection, questions))
     reason = _prove_together(history, proofs, start)
     history.require_exact()
-    witness = committed(work, request.migrations, request.count, proofs) if not reason else ""
+    witness = committed(work, request.migrations, request.count, proofs) if not reason else Committed(reason)
     data = _prove_rows(work, kept, proofs, on_progress) if request.rows else [None] * len(proofs)
     connection.close()
-    verdicts = tuple(_verdict(p, d, reason or witness) for p, d in zip(proofs, data, strict=True))
+    verdicts = tuple(_verdict(p, d, witness.wrong) for p, d in zip(proofs, data, strict=True))
     plan = _assemble(work, request, proofs, undoes, verdicts, start, history.observer.catalog)
-    return replace(plan, checks=(*plan.checks, *asked))
+    return replace(plan, checks=(*plan.checks, *asked), notes=(*plan.notes, *witness.notes))
 
 
 def _replayed(migration: Migration, run: Callable[[], Any]) -> Any:

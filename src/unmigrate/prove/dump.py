@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import psycopg
 
@@ -16,17 +17,26 @@ from unmigrate.prove.history import History, SchemaProof
 from unmigrate.prove.schema import differences
 from unmigrate.prove.workspace import Workspace
 
+INTEGRITY = "23"  # class of SQLSTATE: a constraint that rows violate
 _NOISE = re.compile(r"^(--.*|\\.*|SET .*|SELECT pg_catalog\.set_config.*|)$")
 
 
-def committed(work: Workspace, migrations: Sequence[Migration], count: int, proofs: Sequence[SchemaProof]) -> str:
-    """Commit migrations, their ways back, and the migrations again: "" when all is well, else what is not.
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What was seen: what is wrong, "" when all is well, and what else to know."""
+
+    wrong: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def committed(work: Workspace, migrations: Sequence[Migration], count: int, proofs: Sequence[SchemaProof]) -> Committed:
+    """Commit migrations, their ways back, and the migrations again.
 
     Dumps before and after must be alike (where there is a pg_dump; verdicts below exact are compared without column order), and up,
     down, up must give what up gave.
     """
     if any(p.refused for p in proofs):
-        return ""
+        return Committed()
     history = replayed(work, migrations[:-count])
     database = history.connection.info.dbname
     try:
@@ -35,17 +45,18 @@ def committed(work: Workspace, migrations: Sequence[Migration], count: int, proo
             history.skip(migration)
         return gone_back(work, history, migrations[-count:], proofs, before)
     except ReplayError as error:
-        return f"committed for pg_dump to see, the way back fails: {error}"
+        return Committed(f"committed for pg_dump to see, the migration fails: {error}")
     finally:
         history.connection.close()
         work.pool.drop(database)
 
 
-def gone_back(work: Workspace, history: History, migrations: Sequence[Migration], proofs: Sequence[SchemaProof], before: str) -> str:
+def gone_back(work: Workspace, history: History, migrations: Sequence[Migration], proofs: Sequence[SchemaProof], before: str) -> Committed:
     """As `committed`, for a history whose last are these migrations. before: the dump before them. It ends with them applied again, unless
     something is wrong. Where a proof needed empty tables, these are emptied, and the way forward is not tried again."""
     connection = history.connection
     database = connection.info.dbname
+    again = Committed()
     try:
         up = history.observer.catalog
         connection.execute("SET check_function_bodies = off")
@@ -56,22 +67,31 @@ def gone_back(work: Workspace, history: History, migrations: Sequence[Migration]
                 connection.execute(sql)
         after = dump(work, database)
         connection.execute("RESET check_function_bodies")
-        if not emptied and (again := _again(history, migrations, up)):
-            return again
-    except (psycopg.Error, ReplayError) as error:
-        return f"committed for pg_dump to see, the way back fails: {error}"
+        if not emptied:
+            again = _again(history, migrations, up)
+    except psycopg.Error as error:
+        return Committed(f"committed for pg_dump to see, the way back fails: {error}")
+    if again.wrong:
+        return again
     exact = all(p.outcome.verdict == "exact" for p in proofs)
     settled = all(p.outcome.verdict != "equivalent" for p in proofs)
-    return "" if not settled or statements(before, exact) == statements(after, exact) else first_difference(before, after)
+    if settled and statements(before, exact) != statements(after, exact):
+        return Committed(first_difference(before, after))
+    return again
 
 
-def _again(history: History, migrations: Sequence[Migration], up: Catalog) -> str:
-    """The way forward once more: "" where it leads to the same catalog."""
+def _again(history: History, migrations: Sequence[Migration], up: Catalog) -> Committed:
+    """The way forward once more must lead to the same catalog; rows that the migration wrote, and that stayed, may stand in its way."""
     history.observer.reset()
     for migration in migrations:
-        history.skip(migration)
+        try:
+            history.skip(migration)
+        except ReplayError as error:
+            said = f"applied again after the way back, it fails: {error}"
+            of_rows = (error.sqlstate or "").startswith(INTEGRITY)
+            return Committed(notes=(f"{migration.name}: {said}; rows that it wrote stay",)) if of_rows else Committed(said)
     found = [d for d in differences(up, history.observer.catalog) if not d.derived_only]
-    return f"applied again after the way back, {found[0]}" if found else ""
+    return Committed(f"applied again after the way back, {found[0]}" if found else "")
 
 
 def dump(work: Workspace, database: str) -> str:
