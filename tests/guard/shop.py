@@ -60,6 +60,7 @@ CHANGES = {
     "truncate": "TRUNCATE tag",
     "a block that drops and updates": 'DO $$ BEGIN ALTER TABLE tag DROP COLUMN note; UPDATE "Post" SET body = \'gone\'; END $$',
     "new label, used at once by rows": "ALTER TYPE \"Role\" RENAME VALUE 'ADMIN' TO 'BOSS'; UPDATE \"User\" SET role = 'BOSS'",
+    "a label renamed, and another added": "ALTER TYPE \"Role\" RENAME VALUE 'ADMIN' TO 'BOSS'; ALTER TYPE \"Role\" ADD VALUE 'OWNER'",
     "enum swap": 'CREATE TYPE "Role_new" AS ENUM (\'USER\', \'ADMIN\', \'OWNER\'); ALTER TABLE "User" ALTER COLUMN role DROP DEFAULT; '
     'ALTER TABLE "User" ALTER COLUMN role TYPE "Role_new" USING (role::text::"Role_new"); ALTER TYPE "Role" RENAME TO "Role_old"; '
     'ALTER TYPE "Role_new" RENAME TO "Role"; DROP TYPE "Role_old"; ALTER TABLE "User" ALTER COLUMN role SET DEFAULT \'OWNER\'',
@@ -68,8 +69,12 @@ CHANGES = {
 }  # fmt: skip
 
 
-# Nobody can tell which rows a block reads, and what a column held that is no more.
-NO_REDO = {"a block that drops and updates", "insert rows that a column marks, which goes again"}
+# Nobody can tell which rows a block reads, what a column held that is no more, and which labels of a type made anew had another name.
+NO_REDO = {
+    "a block that drops and updates",
+    "insert rows that a column marks, which goes again",
+    "a label renamed, and another added",
+}
 
 
 def contents(live: Live) -> dict[str, list[str]]:

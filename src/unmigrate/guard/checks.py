@@ -13,7 +13,7 @@ from unmigrate.guard.filling import Filling, stale
 from unmigrate.guard.images import Image
 from unmigrate.guard.program import Program
 from unmigrate.guard.way_back import Way
-from unmigrate.inverse.checks import checks, misfits, sample
+from unmigrate.inverse.checks import checks, misfits, removed_labels, sample
 from unmigrate.park import vault
 from unmigrate.plan.model import Check, Kind
 
@@ -37,8 +37,11 @@ class Questions:
         converted = {c.name for conversion in self.program.conversions for c in (conversion.parked, conversion.now)}
         converted |= {o.name for s in self.program.segments for key in s.retyped if (o := way.before.get(key))}
         referring = {o.name for o in way.after if o.kind == "constraint" and o.facts["contype"] == "f" and o.facts["references"] in imaged}
+        # A type that the way back made anew does not tell which labels are the same ones under another name.
+        done = delta if kind == "redo" else Delta.between(self.start, way.before)
+        asked = [c for c in checks(self.migration, delta) if not c.enum]
         found = []
-        for check in checks(self.migration, delta):
+        for check in (*asked, *removed_labels(self.migration, done)):
             about = check.object
             if about in filled | converted | referring or any(about.startswith(f"{table}.") for table in imaged):
                 continue

@@ -20,7 +20,7 @@ def checks(migration: str, delta: Delta) -> tuple[Check, ...]:
     return (
         *_returning_columns(migration, delta),
         *_altered_columns(migration, delta),
-        *_removed_labels(migration, delta),
+        *removed_labels(migration, delta),
         *_returning_constraints(migration, delta),
         *_domains(migration, delta),
         *_counters(migration, delta),
@@ -102,7 +102,8 @@ def fitting(delta: Delta, old: Object, new: Object) -> str | None:
     return misfit(new.facts["label"], plain(new.facts["type"], delta.after), wanted, _labels(delta.before), _labels(delta.after))
 
 
-def _removed_labels(migration: str, delta: Delta) -> Iterable[Check]:
+def removed_labels(migration: str, delta: Delta) -> Iterable[Check]:
+    """Rows with labels that go."""
     enums = [(old, new) for old, new in delta.altered if new.kind == "enum"]
     dropped = [o for o in delta.dropped if o.kind == "enum"]
     enums += [(o, n) for o in dropped for n in delta.created if n.kind == "enum" and n.name == o.name]
