@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.guard.conftest import Live
-from unmigrate.errors import RefusedError
+from unmigrate.errors import FailedError, RefusedError
 from unmigrate.execute.rollback import execute
 from unmigrate.execute.ways import redo_plans, rollback_plans
 
@@ -62,3 +62,12 @@ def test_forward_again_in_the_order_they_were_deployed(live: Make) -> None:
     it.deploy("ALTER TABLE p ADD COLUMN c int")
     with pytest.raises(RefusedError, match="nothing was rolled back last"):
         it.redo()
+
+
+def test_what_a_parked_column_is_of_cannot_go_and_a_way_out_is_told(live: Make) -> None:
+    it = live("CREATE TABLE p (id int PRIMARY KEY)", "")
+    it.deploy("CREATE EXTENSION citext")
+    it.deploy("ALTER TABLE p ADD COLUMN c citext")
+    with pytest.raises(FailedError, match="other objects depend on it, which another migration has parked") as refusal:
+        back(it, 2)
+    assert "unmigrate purge --now" in (refusal.value.remedy or "")

@@ -1,6 +1,7 @@
 """The switch: one transaction that takes its locks up front, checks again, moves, verifies, corrects the ledger, and commits."""
 
 import random
+import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ SET LOCAL unmigrate.operating = 'on'"""
 # Not around a migration: it runs as Prisma would run it.
 _OUR_BLOCK = "DO $unmigrate$"
 _OURS = f"SET LOCAL row_security = off; {UNCHECKED_BODIES}; SET LOCAL plan_cache_mode = force_generic_plan"
+_PARKED = re.compile(r"\b_?unmigrate_[0-9a-f]+_(old|new)")
 _WRITTEN = """
 select relid::int8, format('%I.%I', schemaname, relname), (n_tup_ins + n_tup_upd + n_tup_del)::int8 from pg_stat_xact_user_tables
 where relname <> '_prisma_migrations' and schemaname !~ '^unmigrate'"""
@@ -377,6 +379,9 @@ def _failed(error: psycopg.Error, sql: str = "") -> FailedError:
         return FailedError(f"{message}: rolled back, the old state stands", code="switch", remedy="put that right, and run it again")
     at = f" at: {' '.join(sql.split())[:200]}" if sql else ""
     remedy = "unmigrate verify shows whether the database is as the migrations left it"
+    if isinstance(error, psycopg.errors.DependentObjectsStillExist) and _PARKED.search(error.diag.message_detail or ""):
+        message += ", which another migration has parked"
+        remedy = "unmigrate purge --now really drops what is parked (and what was kept of rows, for good), then run it again"
     return FailedError(f"{message}{at}: rolled back, the old state stands", code="switch", remedy=remedy)
 
 
