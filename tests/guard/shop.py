@@ -65,15 +65,19 @@ CHANGES = {
     'ALTER TABLE "User" ALTER COLUMN role TYPE "Role_new" USING (role::text::"Role_new"); ALTER TYPE "Role" RENAME TO "Role_old"; '
     'ALTER TYPE "Role_new" RENAME TO "Role"; DROP TYPE "Role_old"; ALTER TABLE "User" ALTER COLUMN role SET DEFAULT \'OWNER\'',
     "add things": 'CREATE TYPE k AS ENUM (\'A\'); CREATE TABLE n (id int PRIMARY KEY, k k); ALTER TABLE "User" ADD COLUMN k k, ADD COLUMN z int UNIQUE',
+    "add what cannot be made again": "CREATE TYPE span AS RANGE (subtype = float8); CREATE COLLATION plain FROM \"C\"; "
+    "CREATE TEXT SEARCH CONFIGURATION words (COPY = english); CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0')",
     "rename": 'ALTER TABLE "User" RENAME COLUMN nick TO handle; ALTER TABLE tag RENAME TO label',
 }  # fmt: skip
 
 
-# Nobody can tell which rows a block reads, what a column held that is no more, and which labels of a type made anew had another name.
+# Nobody can tell which rows a block reads, what a column held that is no more, which labels of a type made anew had another name, and
+# what cannot be described.
 NO_REDO = {
     "a block that drops and updates",
     "insert rows that a column marks, which goes again",
     "a label renamed, and another added",
+    "add what cannot be made again",
 }
 
 

@@ -17,6 +17,11 @@ CASES = {
         "ALTER TABLE t ADD COLUMN c serial CHECK (c > 0), ADD COLUMN p int REFERENCES p; CREATE UNIQUE INDEX t_c ON t (c)",
         "INSERT INTO t (id, p) VALUES (1, 1)",
     ),
+    "a column of a type that the first made": (
+        "CREATE TYPE e AS ENUM ('a', 'b'); CREATE TABLE t (id int PRIMARY KEY)",
+        "ALTER TABLE t ADD COLUMN c e NOT NULL DEFAULT 'a'; ALTER TABLE p ADD COLUMN l e[]",
+        "INSERT INTO t VALUES (1, 'b'); UPDATE p SET l = '{b}'",
+    ),
     "a reference": ("CREATE TABLE t (id int PRIMARY KEY)", "ALTER TABLE p ADD COLUMN t int REFERENCES t", "INSERT INTO t VALUES (1); UPDATE p SET t = 1"),
 }  # fmt: skip
 

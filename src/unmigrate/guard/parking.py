@@ -6,7 +6,7 @@ a row of the living: see each function. Whether all of this leads to the same ca
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
@@ -29,7 +29,7 @@ _SIMPLE_INDEX = re.compile(r" USING \w+ \((?:[^()]|\"[^\"]+\")*\)$")
 _ONE_COLUMN_KEY = re.compile(r"^FOREIGN KEY \(((?:\"[^\"]+\"|[^,()])+)\) (REFERENCES .*?\([^)]*\))(.*)$")
 _REFERRED = re.compile(r" REFERENCES .*?\(([^)]*)\)")
 _KEEPS = re.compile(r"ON DELETE (CASCADE|SET NULL)")
-_TYPES = {"enum": "TYPE", "composite": "TYPE", "domain": "DOMAIN"}
+TYPES = {"enum": "TYPE", "composite": "TYPE", "domain": "DOMAIN"}
 
 
 def parkable(statement: Statement, delta: Delta, worth: Worth) -> tuple[list[Object], list[Object]]:
@@ -40,10 +40,11 @@ def parkable(statement: Statement, delta: Delta, worth: Worth) -> tuple[list[Obj
     return sorted(tables, key=lambda o: o.key), sorted(columns, key=lambda o: o.key)
 
 
-def let_go(statement: Statement, catalog: Catalog, names: Names) -> list[str]:
+def let_go(statement: Statement, catalog: Catalog, names: Names, kept: Collection[Key] = ()) -> list[str]:
     """What lets a statement go through although something parked holds on to what it drops.
 
     A type that something parked is of is renamed aside, and a decoy stands in; a foreign key of a parked column is given up.
+    kept: types of which something may be that is not there on scratch: what a later migration has parked.
     """
     statements = []
     if statement.node in ("DropStmt", "AlterTableStmt"):
@@ -55,8 +56,8 @@ def let_go(statement: Statement, catalog: Catalog, names: Names) -> list[str]:
                 statements.append(f"ALTER TABLE {o.facts['owner']} DROP CONSTRAINT {o.facts['label']}")
     for parts in dropped_types(statement):
         for o in catalog:
-            named = o.kind in _TYPES and plain(o.facts["label"]) == parts[-1] and (len(parts) == 1 or plain(o.facts["schema"]) == parts[-2])
-            if named and _used(o, catalog):
+            named = o.kind in TYPES and plain(o.facts["label"]) == parts[-1] and (len(parts) == 1 or plain(o.facts["schema"]) == parts[-2])
+            if named and (o.key in kept or _used(o, catalog)):
                 statements += _park_type(o, names)
     return statements
 
@@ -89,7 +90,7 @@ def _used(type_: Object, catalog: Catalog) -> bool:
 def parked(statement: Statement, delta: Delta, names: Names, worth: Worth) -> list[str] | None:
     """Statements to run instead, the given one among them; None where this cannot be done, and rows must be copied."""
     tables, columns = parkable(statement, delta, worth)
-    types = [o for o in delta.dropped if o.kind in _TYPES and _typed(o, columns)]
+    types = [o for o in delta.dropped if o.kind in TYPES and _typed(o, columns)]
     if not (tables or columns or types):
         return [statement.text]
     if not _allowed(statement, tables, columns, delta):
@@ -254,7 +255,7 @@ def _keep_part(part: Object, column: Object, names: Names) -> list[str]:
 
 
 def _park_type(type_: Object, names: Names) -> list[str]:
-    word = _TYPES[type_.kind]
+    word = TYPES[type_.kind]
     decoy = {"enum": "AS ENUM ()", "composite": "AS ()", "domain": "AS int"}[type_.kind]
     label = names.aside(type_.facts["label"], type_.facts["schema"])
     return [f"ALTER {word} {type_.name} RENAME TO {label}", f"CREATE {word} {type_.name} {decoy}"]

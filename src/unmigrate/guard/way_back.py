@@ -16,7 +16,7 @@ from unmigrate.guard import again, filling, images, online, retaken
 from unmigrate.guard.keys import refusals
 from unmigrate.guard.names import Names
 from unmigrate.guard.observed import Watched
-from unmigrate.guard.parking import let_go, parkable, parked
+from unmigrate.guard.parking import TYPES, let_go, parkable, parked
 from unmigrate.guard.program import Program, Segment
 from unmigrate.guard.retyping import retype
 from unmigrate.inverse.checks import checks
@@ -63,13 +63,14 @@ class _Walk:
     """Runs statements in the open transaction, parking what they would take away.
 
     after: (object, SQL) of steps after it. builds: looks for indexes that could stand before it; built: those that do, by the number of
-    the statement that creates them.
+    the statement that creates them. types: those that go aside, whether or not something here is of them.
     """
 
     connection: psycopg.Connection[Any]
     observer: Observer
     names: Names
     after: list[tuple[str, str]]
+    types: frozenset[Key] = frozenset()
     builds: online.Builds | None = None
     built: dict[int, online.Built] = field(default_factory=dict)
     number: int = 0
@@ -93,7 +94,7 @@ class _Walk:
             self._execute([built.rename])
             return
         statement = _parsed(sql)
-        if statement and (moved := let_go(statement, self.observer.catalog, self.names)):
+        if statement and (moved := let_go(statement, self.observer.catalog, self.names, self.types)):
             self._execute(moved)
         before = self.observer.save()
         self.connection.execute("SAVEPOINT unmigrate_step")
@@ -261,7 +262,8 @@ def _walked(
     asked = {check.object for check in checks("", Delta.between(wanted, now))}
     filled, imaged = {f.wanted for f in fillings if f.value}, {image.oid for segment in program.segments for image in segment.images}
     statements, after = online.deferred(statements, online.Between(now, wanted, names.images, asked, filled, imaged))
-    walk = _Walk(connection, observer, names, after, online.Builds(now, names.images))
+    types = _made(now, wanted) if keep else frozenset[Key]()
+    walk = _Walk(connection, observer, names, after, types, online.Builds(now, names.images))
     connection.execute(UNCHECKED_BODIES)
     connection.execute("SAVEPOINT unmigrate_walk")
     _go(walk, fillings, statements, keep=keep)
@@ -269,12 +271,23 @@ def _walked(
         connection.execute("ROLLBACK TO SAVEPOINT unmigrate_walk")
         observer.restore(now)
         built = {number: one for number, one in candidates.items() if _stands(connection, one.create)}
-        walk = _Walk(connection, observer, names, after, built=built)
+        walk = _Walk(connection, observer, names, after, types, built=built)
         _go(walk, fillings, statements, keep=keep)
     for _, sql in walk.after:
         connection.execute(sql)
     observer.refresh()
     return walk, fillings
+
+
+def _made(now: Catalog, wanted: Catalog) -> frozenset[Key]:
+    """Types that are to go, of which later migrations may have parked something.
+
+    In a schema that goes, too, nothing can stay; one that makes room for another of its name could not be told from that.
+    """
+    gone = [o for o in now if o.key not in wanted.objects and not is_parked(o)]
+    schemas = {o.facts["label"] for o in gone if o.kind == "schema"}
+    names = {o.name for o in wanted if o.kind in TYPES}
+    return frozenset(o.key for o in gone if o.kind in TYPES and o.facts["schema"] not in schemas and o.name not in names)
 
 
 def _stands(connection: psycopg.Connection[Any], create: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from unmigrate.catalog.fingerprint import BY_OID
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
 
@@ -47,7 +48,9 @@ def differences(wanted: Catalog, found: Catalog, keys: Iterable[Key] | None = No
         a, b = mine.get(name), theirs.get(name)
         if a is None or b is None:
             result.append(Difference(a, b))
-        elif facts := frozenset(f for f in a.facts.keys() | b.facts.keys() if a.facts.get(f) != b.facts.get(f)):
+            continue
+        told = a.facts.keys() | b.facts.keys() if one_database and a.key == b.key else (a.facts.keys() | b.facts.keys()) - BY_OID
+        if facts := frozenset(f for f in told if a.facts.get(f) != b.facts.get(f)):
             result.append(Difference(a, b, facts))
     whole = {d.wanted.key for d in result if d.wanted and not d.found} | {d.found.key for d in result if d.found and not d.wanted}
     result = [d for d in result if not _part_of(d, whole)]

@@ -27,12 +27,29 @@ PARTS = {
 }
 
 
+def _oids(catalog: str) -> str:
+    """Columns whose values mean something in one database alone."""
+    oids = "'oid'::regtype, 'oidvector'::regtype, 'oid[]'::regtype"
+    return f"array(select attname::text from pg_attribute where attrelid = '{catalog}'::regclass and atttypid in ({oids}))"
+
+
+# The same, as far as it tells an object from one of its name in another database.
+PORTABLE_PARTS = {
+    "pg_ts_config": "(select jsonb_agg(jsonb_build_array(m.maptokentype, m.mapseqno, m.mapdict::regdictionary) "
+    "order by m.maptokentype, m.mapseqno) from pg_ts_config_map m where m.mapcfg = o.oid)",
+    "pg_proc": f"(select to_jsonb(m) - {_oids('pg_aggregate')} from pg_aggregate m where m.aggfnoid = o.oid)",
+    "pg_class": "(select m.ftoptions from pg_foreign_table m where m.ftrelid = o.oid)",
+}
+
+
 def _query(catalog: str, alias: str = "o", condition: str = "true") -> str:
     acl = acl_json("o.proacl", "f", "o.proowner") if catalog == "pg_proc" else "null::jsonb"
+    row = f"to_jsonb({alias}) - 'oid' - 'proacl' - 'proowner'"
     return f"""
 select {alias}.oid, 0, x.type || ' ' || x.identity, null, null::oid, 0,
   json_build_object('type', x.type, 'identity', x.identity, 'acl', {acl},
-    'content', md5(concat(to_jsonb({alias}) - 'oid' - 'proacl' - 'proowner', {PARTS.get(catalog, "null")})),
+    'content', md5(concat({row}, {PARTS.get(catalog, "null")})), 'portable',
+    md5(concat({row} - 'collversion' - {_oids(catalog)}, {PORTABLE_PARTS.get(catalog, "null")})),
     'comment', obj_description({alias}.oid, '{catalog}')), jsonb_build_object('identity', {alias}.oid::text)
 from {catalog} {alias} cross join lateral pg_identify_object('{catalog}'::regclass, {alias}.oid, 0) x
 where {alias}.oid >= 16384 and {condition} and {not_member(catalog, f"{alias}.oid")}
