@@ -107,7 +107,6 @@ class Observer:
 
     def begin(self) -> None:
         """Open a transaction that `refresh` can observe."""
-        self._beyond = {}
         self._since = self._begun = self._run("BEGIN")
 
     def join(self) -> Catalog:
@@ -184,7 +183,9 @@ class Observer:
         """Read what was committed since a mark, all of it through this connection; outside of transactions."""
         now = self._count_all()
         self._connection.execute("BEGIN")
-        delta = self._follow(read_committed(self._connection, since.xid, (since.counts, now) if since.counts and now else None))
+        touched = read_committed(self._connection, since.xid, None if since.counts is None or now is None else (since.counts, now))
+        self._beyond = dict.fromkeys(touched.beyond)
+        delta = self._follow(touched)
         self._connection.execute("COMMIT")
         return delta
 

@@ -266,8 +266,11 @@ def _changed(since: Counts, now: Counts) -> tuple[set[str], frozenset[str]]:
 def read_touched(connection: psycopg.Connection[Any], since: Counts, now: Counts) -> Touched:
     """What the open transaction wrote between two counts: at least that, at most all it ever wrote to the same catalogs."""
     written, lossy = _changed(since, now)
-    beyond = tuple(note for name, note in BEYOND.items() if name in written or name in lossy)
-    return _touched(connection, written, lossy, 0, beyond)
+    return _touched(connection, written, lossy, 0, _beyond(written | lossy))
+
+
+def _beyond(touched: Collection[str]) -> tuple[str, ...]:
+    return tuple(note for name, note in BEYOND.items() if name in touched)
 
 
 def mark(connection: psycopg.Connection[Any]) -> str:
@@ -288,9 +291,14 @@ def read_committed(connection: psycopg.Connection[Any], since: str, counted: tup
     counted: all counters at the mark and now, where this session alone wrote; else any catalog may have been written, and lost rows.
     """
     present = "array(select n from unnest(%s::text[]) n where to_regclass('pg_catalog.' || n) is not null)"
-    ((age, names),) = connection.execute(f"select age(%s::xid) - 1, {present}", [since, list(_SOURCES)]).fetchall()
-    written, lossy = _changed(*counted) if counted else (set(names), frozenset(names))
-    return _touched(connection, written, lossy, age, ())
+    itself = "exists (select from pg_database where datname = current_database() and age(xmin) < age(%s::xid))"
+    asked = f"select age(%s::xid) - 1, {present}, {itself}"
+    ((age, names, database),) = connection.execute(asked, [since, list(_SOURCES), since]).fetchall()
+    if not counted:
+        return _touched(connection, names, frozenset(names), age, ())
+    written, lossy = _changed(*counted)
+    beyond = (written | lossy) - {"pg_database"}  # others make databases meanwhile
+    return _touched(connection, written, lossy, age, _beyond(beyond | {"pg_database"} if database else beyond))
 
 
 def _touched(
