@@ -16,7 +16,18 @@ import psycopg
 from unmigrate.catalog.kinds import KINDS
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.read import read_catalog, read_objects
-from unmigrate.catalog.touched import Counts, Touched, counting, counting_all, counts, horizon, mark, read_committed, read_touched
+from unmigrate.catalog.touched import (
+    Counts,
+    Touched,
+    Version,
+    counting,
+    counting_all,
+    counts,
+    horizon,
+    mark,
+    read_committed,
+    read_touched,
+)
 from unmigrate.sql import prepared
 
 DEPENDENTS = """
@@ -97,6 +108,8 @@ class Observer:
         self._counting, self._counting_all = counting(connection), counting_all(connection)
         self._begun: Counts = {}
         self._since: Counts = {}
+        self._seen: frozenset[Version] = frozenset()
+        self._saved: tuple[Catalog, frozenset[Version]] | None = None
         self._beyond: dict[str, None] = {}
         self.reset()
 
@@ -107,11 +120,12 @@ class Observer:
 
     def begin(self) -> None:
         """Open a transaction that `refresh` can observe."""
+        self._seen, self._saved = frozenset(), None
         self._since = self._begun = self._run("BEGIN")
 
     def join(self) -> Catalog:
         """In a transaction begun by somebody else: read what was committed since everything was read, and observe from here on."""
-        self.catalog, self._beyond = self._whole, {}
+        self.catalog, self._beyond, self._seen = self._whole, {}, frozenset()
         self._since = self._begun = self._run("")
         self._follow(read_committed(self._connection, self._horizon))
         return self.catalog
@@ -148,12 +162,22 @@ class Observer:
 
     def save(self) -> Catalog:
         """The present state, to return to when the database is rolled back."""
+        self._saved = self.catalog, self._seen
         return self.catalog
 
     def restore(self, state: Catalog) -> None:
-        """Go on from this state: whatever the open transaction wrote is looked at again by the next `refresh`."""
+        """Go on from this state: what the open transaction wrote is looked at again by the next `refresh`.
+
+        Where it is the one saved last, only what was written since.
+        """
+        self.look_again()
         self.catalog = state
-        self._since = self._begun
+        if self._saved and self._saved[0] is state:
+            self._seen = self._saved[1]
+
+    def look_again(self) -> None:
+        """The next `refresh` reads again whatever the open transaction wrote."""
+        self._since, self._seen = self._begun, frozenset()
 
     def refresh(self, sql: str = "") -> Delta:
         """Run `sql` in the open transaction, read what was written there, and return what changed since the last refresh.
@@ -165,13 +189,14 @@ class Observer:
     def begin_with(self, sql: str, *, leave: str) -> Delta:
         """`begin` and `refresh` in one round trip; leave: one statement of ours, to run last. Raises psycopg.Error: then roll back."""
         begun, now = prepared.run_between(self._connection, self._counting, sql, leave=leave)
-        self._beyond = {}
+        self._beyond, self._seen = {}, frozenset()
         self._since = self._begun = counts(begun)
         return self._written(counts(now))
 
     def _written(self, now: Counts) -> Delta:
-        touched = read_touched(self._connection, self._since, now)
+        touched = read_touched(self._connection, self._since, now, self._seen)
         self._since = now
+        self._seen |= touched.versions
         self._beyond |= dict.fromkeys(touched.beyond)
         return self._follow(touched)
 

@@ -47,7 +47,7 @@ _COLUMN_OF = (
 
 def _rows(tag: str, catalog: str, condition: str = "true", report: str = "oid") -> str:
     """Rows of a catalog that the transaction wrote; report: the column that holds the oid to read again."""
-    return f"select '{tag}', {report}::int8, 0 from {catalog} where {condition} and {_MINE}"
+    return f"select '{tag}', {report}::int8, 0, ctid::text from {catalog} where {condition} and {_MINE}"
 
 
 def _or_system(tag: str, catalog: str, report: str = "oid", own: str = "true") -> str:
@@ -56,88 +56,89 @@ def _or_system(tag: str, catalog: str, report: str = "oid", own: str = "true") -
     own: which of those rows are so.
     """
     told = f"case when {report} < {FIRST_USER_OID} and {own} then 'system' else {tag} end"
-    return f"select {told}, {report}::int8, 0 from {catalog} where {_MINE}"
+    return f"select {told}, {report}::int8, 0, ctid::text from {catalog} where {_MINE}"
 
 
 def _told_by_relation(oids: str) -> str:
     """Rows of these relations also speak of a constraint (with the index behind it), a partitioned index, an identity column."""
     return f"""
-select 'backed constraint', k.oid::int8, k.conindid::int8
+select 'backed constraint', k.oid::int8, k.conindid::int8, null
 from ({oids} union select inhparent from pg_inherits where inhrelid in ({oids}) offset 0) b (oid)
 cross join lateral (select indrelid from pg_index where indexrelid = b.oid offset 0) i
 cross join lateral (select oid, conindid from pg_constraint where conrelid = i.indrelid and conindid = b.oid and contype in ('p', 'u', 'x')
   offset 0) k
-union all select 'index', inhparent::int8, 0 from pg_inherits where inhrelid in ({oids})
-union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d where d.classid = 'pg_class'::regclass
+union all select 'index', inhparent::int8, 0, null from pg_inherits where inhrelid in ({oids})
+union all select 'column', d.refobjid::int8, d.refobjsubid, null from pg_depend d where d.classid = 'pg_class'::regclass
   and d.objid in ({oids}) and d.refclassid = 'pg_class'::regclass and d.deptype = 'i'"""
 
 
 _CLASS = f"""
-with w as materialized (select oid, relkind from pg_class where {_MINE}),
+with w as materialized (select oid, relkind, ctid::text from pg_class where {_MINE}),
   t as materialized (select * from w where {_USER} and relkind in ('r', 'p', 'i', 'I', 'S', 'v', 'm', 'c', 'f'))
-select {_RELATION}, oid::int8, 0 from t
-union all select 'system', oid::int8, 0 from w where oid < {FIRST_USER_OID}
+select {_RELATION}, oid::int8, 0, ctid from t
+union all select 'system', oid::int8, 0, ctid from w where oid < {FIRST_USER_OID}
 union all {_told_by_relation("select oid from t where relkind in ('i', 'I', 'S')")}"""
 
 _ATTRIBUTE = f"""
-select {_COLUMN_OF.format(relation="attrelid")}, attrelid::int8, attnum::int4 from pg_attribute
+select {_COLUMN_OF.format(relation="attrelid")}, attrelid::int8, attnum::int4, ctid::text from pg_attribute
 where attrelid >= {FIRST_USER_OID} and attnum > 0 and {_MINE}"""
 
-_ATTRDEF = f"select {_COLUMN_OF.format(relation='adrelid')}, adrelid::int8, adnum::int4 from pg_attrdef where {_MINE}"
+_ATTRDEF = f"select {_COLUMN_OF.format(relation='adrelid')}, adrelid::int8, adnum::int4, ctid::text from pg_attrdef where {_MINE}"
 
 _CONSTRAINT = f"""
-with t as materialized (select * from pg_constraint where {_USER} and {_MINE})
-select 'constraint', oid::int8, 0 from t where contype <> 'n'
-union all select 'column', conrelid::int8, conkey[1]::int4 from t where contype = 'n' and conrelid <> 0
-union all select 'behind', conindid::int8, 0 from t where contype in ('p', 'u', 'x')"""
+with t as materialized (select *, ctid::text at from pg_constraint where {_USER} and {_MINE})
+select 'constraint', oid::int8, 0, at from t where contype <> 'n'
+union all select 'column', conrelid::int8, conkey[1]::int4, at from t where contype = 'n' and conrelid <> 0
+union all select 'behind', conindid::int8, 0, null from t where contype in ('p', 'u', 'x')"""
 
 _INDEX = f"""
-select case when k.oid is null then 'index' else 'constraint' end, coalesce(k.oid, indexrelid)::int8, 0
-from (select indexrelid, indrelid from pg_index where {_MINE} offset 0) i left join lateral (
+select case when k.oid is null then 'index' else 'constraint' end, coalesce(k.oid, indexrelid)::int8, 0, at
+from (select indexrelid, indrelid, ctid::text at from pg_index where {_MINE} offset 0) i left join lateral (
   select oid from pg_constraint where conrelid = i.indrelid and conindid = i.indexrelid and contype in ('p', 'u', 'x') offset 0) k on true"""
 
 _SEQUENCE = f"""
-with t as materialized (select seqrelid oid from pg_sequence where {_MINE})
-select 'sequence', oid::int8, 0 from t
-union all select 'column', d.refobjid::int8, d.refobjsubid from pg_depend d where d.classid = 'pg_class'::regclass
+with t as materialized (select seqrelid oid, ctid::text at from pg_sequence where {_MINE})
+select 'sequence', oid::int8, 0, at from t
+union all select 'column', d.refobjid::int8, d.refobjsubid, null from pg_depend d where d.classid = 'pg_class'::regclass
   and d.objid in (select oid from t) and d.refclassid = 'pg_class'::regclass and d.deptype = 'i'"""
 
 _TYPE = f"""
-with w as materialized (select oid, typtype, typrelid, typelem from pg_type where {_MINE})
+with w as materialized (select oid, typtype, typrelid, typelem, ctid::text at from pg_type where {_MINE})
 select case typtype when 'e' then 'enum' when 'd' then 'domain' when 'c' then 'composite' else 'other type' end,
-  (case when typtype = 'c' then typrelid else oid end)::int8, 0
+  (case when typtype = 'c' then typrelid else oid end)::int8, 0, at
 from w where {_USER} and typelem = 0 and (typtype <> 'c' or exists (select from pg_class c where c.oid = typrelid and c.relkind = 'c'))
-union all select 'system', oid::int8, 0 from w where oid < {FIRST_USER_OID}"""
+union all select 'system', oid::int8, 0, at from w where oid < {FIRST_USER_OID}"""
 
 _TRIGGER = f"""
-with t as materialized (select oid, tgrelid, tgname, tgisinternal, tgparentid, tgconstraint from pg_trigger where {_MINE})
-select 'trigger', oid::int8, 0 from t where not tgisinternal
-union all select 'trigger', g.oid::int8, 0 from t cross join lateral pg_partition_ancestors(t.tgrelid) a
+with t as materialized (select oid, tgrelid, tgname, tgisinternal, tgparentid, tgconstraint, ctid::text at from pg_trigger where {_MINE})
+select 'trigger', oid::int8, 0, at from t where not tgisinternal
+union all select 'trigger', g.oid::int8, 0, null from t cross join lateral pg_partition_ancestors(t.tgrelid) a
   join pg_trigger g on g.tgrelid = a.relid and g.tgname = t.tgname and g.tgparentid = 0 where t.tgparentid <> 0
-union all select 'constraint', tgconstraint::int8, 0 from t where tgisinternal and tgconstraint <> 0"""
+union all select 'constraint', tgconstraint::int8, 0, null from t where tgisinternal and tgconstraint <> 0"""
 
 _REWRITE = f"""
 select case when rulename = '_RETURN' then (select {_RELATION} from pg_class c where c.oid = ev_class) else 'rule' end,
-  (case when rulename = '_RETURN' then ev_class else oid end)::int8, 0
+  (case when rulename = '_RETURN' then ev_class else oid end)::int8, 0, ctid::text
 from pg_rewrite where {_USER} and {_MINE}"""
 
 _DESCRIPTION = f"""
-with t as materialized (select objoid, classoid, objsubid from pg_description where {_MINE}),
+with t as materialized (select objoid, classoid, objsubid, ctid::text at from pg_description where {_MINE}),
   r as materialized (select objoid oid from t where classoid = 'pg_class'::regclass)
-select 'comment', objoid::int8, objsubid from t
+select 'comment', objoid::int8, objsubid, at from t
 union all {_told_by_relation("select oid from r")}
-union all select 'column', k.conrelid::int8, k.conkey[1]::int4 from t join pg_constraint k on k.oid = t.objoid
+union all select 'column', k.conrelid::int8, k.conkey[1]::int4, null from t join pg_constraint k on k.oid = t.objoid
   where t.classoid = 'pg_constraint'::regclass and k.contype = 'n' and k.conrelid <> 0
-union all select 'composite', y.typrelid::int8, 0 from t join pg_type y on y.oid = t.objoid
+union all select 'composite', y.typrelid::int8, 0, null from t join pg_type y on y.oid = t.objoid
   where t.classoid = 'pg_type'::regclass and y.typtype = 'c'"""
 
 _INHERITS = f"""
-with t as materialized (select inhrelid oid from pg_inherits where {_MINE})
-select 'table', oid::int8, 0 from t union all {_told_by_relation("select oid from t")}"""
+with t as materialized (select inhrelid oid, ctid::text at from pg_inherits where {_MINE})
+select 'table', oid::int8, 0, at from t union all {_told_by_relation("select oid from t")}"""
 
 _DATABASE_SETTINGS = "setdatabase = (select oid from pg_database where datname = current_database())"
 
-# One SELECT of (tag, oid, sub) for each catalog. A tag is a kind, or tells more than that: see observer.
+# One SELECT of (tag, oid, sub, ctid) for each catalog. A tag is a kind, or tells more than that: see observer.
+# ctid: where this version of the row stands; null for what is read again whenever the catalog was written.
 _SOURCES: dict[str, str] = {
     "pg_class": _CLASS,
     "pg_attribute": _ATTRIBUTE,
@@ -163,7 +164,7 @@ _SOURCES: dict[str, str] = {
     "pg_description": _DESCRIPTION,
     "pg_db_role_setting": _rows("setting", "pg_db_role_setting", _DATABASE_SETTINGS, "setrole"),
     **{catalog: _or_system(f"'{catalog}'", catalog) for catalog in OTHER_CATALOGS},
-    "pg_depend": f"""select case deptype when 'x' then 'extension dependency' else 'member of ' || classid::regclass end, objid::int8, 0
+    "pg_depend": f"""select case deptype when 'x' then 'extension dependency' else 'member of ' || classid::regclass end, objid::int8, 0, ctid::text
       from pg_depend where refclassid = 'pg_extension'::regclass and deptype in ('x', 'e') and {_MINE}""",
     "pg_ts_config_map": _rows("pg_ts_config", "pg_ts_config_map", report="mapcfg"),
     "pg_aggregate": _rows("aggregate", "pg_aggregate", report="aggfnoid::oid"),
@@ -172,7 +173,7 @@ _SOURCES: dict[str, str] = {
         for catalog, family in (("pg_amop", "amopfamily"), ("pg_amproc", "amprocfamily"))
     },
     "pg_foreign_table": _rows("other relation", "pg_foreign_table", report="ftrelid"),
-    "pg_user_mapping": "select 'pg_foreign_server', oid::int8, 0 from pg_foreign_server where $1 is not null",
+    "pg_user_mapping": "select 'pg_foreign_server', oid::int8, 0, null from pg_foreign_server where $1 is not null",
 }
 
 # Catalogs whose rows are objects of ours: where rows were lost, those that remain are listed.
@@ -205,17 +206,27 @@ Counts = Mapping[str, Count]  # by catalog; those with nothing to count are left
 _NONE = Count(0, 0)
 
 
+class Version(NamedTuple):
+    """One version of a catalog's row, as the selects tell of it."""
+
+    tag: str
+    oid: int
+    sub: int
+    ctid: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Touched:
     """rows: (oid, sub) of what was written, by tag. remaining: identities still there, of catalogs that lost rows. lossy: such catalogs.
 
-    beyond: what went beyond the schema, in words.
+    beyond: what went beyond the schema, in words. versions: of the rows. Until the transaction ends none can stand where another stood.
     """
 
     rows: dict[str, set[tuple[int, int]]]
     remaining: dict[str, frozenset[int]]
     lossy: frozenset[str]
     beyond: tuple[str, ...]
+    versions: frozenset[Version]
 
 
 @lru_cache(maxsize=1)
@@ -263,10 +274,10 @@ def _changed(since: Counts, now: Counts) -> tuple[set[str], frozenset[str]]:
     return written, frozenset(name for name, (old, new) in pairs.items() if old.deleted != new.deleted)
 
 
-def read_touched(connection: psycopg.Connection[Any], since: Counts, now: Counts) -> Touched:
-    """What the open transaction wrote between two counts: at least that, at most all it ever wrote to the same catalogs."""
+def read_touched(connection: psycopg.Connection[Any], since: Counts, now: Counts, seen: frozenset[Version] = frozenset()) -> Touched:
+    """What the open transaction wrote between two counts: at least that, at most all it ever wrote to the same catalogs but for `seen`."""
     written, lossy = _changed(since, now)
-    return _touched(connection, written, lossy, 0, _beyond(written | lossy))
+    return _touched(connection, written, lossy, 0, _beyond(written | lossy), seen)
 
 
 def _beyond(touched: Collection[str]) -> tuple[str, ...]:
@@ -302,16 +313,24 @@ def read_committed(connection: psycopg.Connection[Any], since: str, counted: tup
 
 
 def _touched(
-    connection: psycopg.Connection[Any], written: Collection[str], lossy: frozenset[str], age: int, beyond: tuple[str, ...]
+    connection: psycopg.Connection[Any],
+    written: Collection[str],
+    lossy: frozenset[str],
+    age: int,
+    beyond: tuple[str, ...],
+    seen: frozenset[Version] = frozenset(),
 ) -> Touched:
     selects = [prepared.Call(sql, "int", str(age)) for name, sql in _SOURCES.items() if name in written]
     lists = {name: prepared.Call(sql) for name, sql in _IDENTITIES.items() if name in lossy}
+    versions: frozenset[Version] = frozenset()
     rows: dict[str, set[tuple[int, int]]] = {}
     remaining: dict[str, frozenset[int]] = {}
     if selects or lists:
         results = prepared.run(connection, [*selects, *lists.values()])
-        for tag, oid, sub in (row for result in results[: len(selects)] for row in result):
+        found = {Version(*row) for result in results[: len(selects)] for row in result} - seen
+        for tag, oid, sub, _ in found:
             rows.setdefault(tag, set()).add((oid, sub))
+        versions = frozenset(version for version in found if version.ctid)
         for name, ((oids,),) in zip(lists, results[len(selects) :], strict=True):
             remaining[name] = frozenset(map(int, oids.split(","))) if oids else frozenset()
-    return Touched(rows, remaining, lossy, beyond)
+    return Touched(rows, remaining, lossy, beyond, versions)

@@ -185,6 +185,7 @@ class Recorder:
 
     def _follow(self) -> None:
         """From now on images know when a key of theirs goes or changes, and parked columns when a row goes and returns."""
+        self._observer.look_again()  # to be sure of the whole
         images = [image for segment in self.program.segments for image in segment.images]
         self.program.followed = followed(images, self._observer.catalog, self._names)
         self.program.carried = carried(self._observer.catalog, self._names)

@@ -275,6 +275,7 @@ def _walked(
         _go(walk, fillings, statements, keep=keep)
     for _, sql in walk.after:
         connection.execute(sql)
+    observer.look_again()
     observer.refresh()
     return walk, fillings
 

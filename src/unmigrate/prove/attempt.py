@@ -47,6 +47,7 @@ def attempt(
     savepoint: where we are, if there is one; last: commit too, in the same round trip, unless the way back is refused.
     """
     saved = observer.save()
+    observer.look_again()  # a claim depends on it
     if savepoint is None:
         savepoint = "unmigrate_attempt"
         connection.execute(f"SAVEPOINT {savepoint}")
