@@ -72,3 +72,48 @@ def test_what_a_file_commits_itself_is_seen_whether_reported_or_not(pool: Pool, 
         assert (proof.mode, proof.outcome.verdict) == ("statements", "exact"), proof.outcome.reason
         assert history.observer.check() == []
     assert {o.name for o in proof.delta.dropped} == {"public.i", "public.t.b"}
+
+
+ONE_BY_ONE = [
+    "CREATE TYPE e AS ENUM ('A', 'B')",
+    "CREATE TABLE p (id int PRIMARY KEY, k e DEFAULT 'A', n text NOT NULL)",
+    "CREATE TABLE c (id int PRIMARY KEY, p int CONSTRAINT f REFERENCES p, CHECK (id > 0))",
+    "ALTER TABLE p ADD COLUMN m int DEFAULT 1",
+    "DO $$ BEGIN ALTER TABLE p ADD COLUMN gone int; ALTER TABLE p RENAME n TO lost; RAISE 'x'; EXCEPTION WHEN OTHERS THEN NULL; END $$",
+    "ALTER TABLE p RENAME n TO name",
+    "ALTER TABLE p RENAME TO parent",
+    "CREATE VIEW v AS SELECT name, k FROM parent",
+    "DO $$ BEGIN BEGIN DROP VIEW v; RAISE 'x'; EXCEPTION WHEN OTHERS THEN NULL; END; COMMENT ON COLUMN parent.m IS 'm'; END $$",
+    "ALTER TYPE e RENAME VALUE 'B' TO 'C'",
+    "ALTER TABLE parent ALTER m TYPE bigint, ALTER m DROP DEFAULT",
+    "CREATE UNIQUE INDEX u ON parent (name)",
+    "ALTER TABLE parent ADD CONSTRAINT u UNIQUE USING INDEX u",
+    "ALTER TABLE c DROP CONSTRAINT f",
+    "ALTER INDEX u RENAME TO w",
+    "GRANT SELECT ON parent TO PUBLIC",
+    "DROP VIEW v",
+    "ALTER TABLE parent DROP COLUMN k",
+    "DROP TYPE e",
+]
+
+
+@pytest.mark.parametrize("back", [None, "last", "earlier"])
+def test_rows_read_before_are_read_again_where_they_were_written_again(pool: Pool, back: str | None) -> None:
+    """back: each statement is rolled back and run again, from the state saved last, or from one that was not."""
+    connection = Workspace(pool).fresh()
+    observer = Observer(connection)
+    observer.begin()
+    for sql in ONE_BY_ONE:
+        before = observer.save()
+        if back:
+            connection.execute("SAVEPOINT here")
+            connection.execute(sql)
+            observer.refresh()
+            if back == "earlier":
+                observer.save()
+            connection.execute("ROLLBACK TO SAVEPOINT here")
+            observer.restore(before)
+            assert observer.check() == []
+        connection.execute(sql)
+        observer.refresh()
+        assert observer.check() == []
