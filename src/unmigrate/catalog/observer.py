@@ -119,14 +119,18 @@ class Observer:
         self.catalog = self._whole = read_catalog(self._connection)
 
     def begin(self) -> None:
-        """Open a transaction that `refresh` can observe."""
-        self._seen, self._saved = frozenset(), None
-        self._since = self._begun = self._run("BEGIN")
+        """Open a transaction that `refresh` can observe. What was noted of a file that committed by itself just before stays."""
+        self._start(self._run("BEGIN"))
+
+    def _start(self, begun: Counts) -> None:
+        """A transaction began, with these counters: row versions seen in others mean nothing in it."""
+        self._begun, self._saved = begun, None
+        self.look_again()
 
     def join(self) -> Catalog:
         """In a transaction begun by somebody else: read what was committed since everything was read, and observe from here on."""
-        self.catalog, self._beyond, self._seen = self._whole, {}, frozenset()
-        self._since = self._begun = self._run("")
+        self.catalog, self._beyond = self._whole, {}
+        self._start(self._run(""))
         self._follow(read_committed(self._connection, self._horizon))
         return self.catalog
 
@@ -189,8 +193,8 @@ class Observer:
     def begin_with(self, sql: str, *, leave: str) -> Delta:
         """`begin` and `refresh` in one round trip; leave: one statement of ours, to run last. Raises psycopg.Error: then roll back."""
         begun, now = prepared.run_between(self._connection, self._counting, sql, leave=leave)
-        self._beyond, self._seen = {}, frozenset()
-        self._since = self._begun = counts(begun)
+        self._beyond = {}
+        self._start(counts(begun))
         return self._written(counts(now))
 
     def _written(self, now: Counts) -> Delta:
@@ -208,7 +212,8 @@ class Observer:
         """Read what was committed since a mark, all of it through this connection; outside of transactions."""
         now = self._count_all()
         self._connection.execute("BEGIN")
-        touched = read_committed(self._connection, since.xid, None if since.counts is None or now is None else (since.counts, now))
+        counted = (since.counts, now) if since.counts is not None and now is not None else None
+        touched = read_committed(self._connection, since.xid, counted)
         self._beyond = dict.fromkeys(touched.beyond)
         delta = self._follow(touched)
         self._connection.execute("COMMIT")

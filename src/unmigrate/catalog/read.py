@@ -16,6 +16,7 @@ from unmigrate.catalog.kinds.base import PARKED, Kind
 from unmigrate.catalog.kinds.column import NOT_NULL_MORE, NOT_NULL_NAME
 from unmigrate.catalog.model import Catalog, Key, Object
 from unmigrate.catalog.sqltext import LOOK_AGAIN, lean
+from unmigrate.catalog.touched import FIRST_USER_OID
 from unmigrate.sql import prepared
 
 ALL = "true"
@@ -62,7 +63,7 @@ def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
 @lru_cache(maxsize=1)
 def _there() -> prepared.Call:
     """A query that tells of each kind whether there can be any: planning its own takes longer than most databases need to say no."""
-    some = {k.name: f"exists (select from pg_catalog.{k.catalog} where oid >= 16384 and {k.among})" for k in KINDS.values()}
+    some = {k.name: f"exists (select from pg_catalog.{k.catalog} where oid >= {FIRST_USER_OID} and {k.among})" for k in KINDS.values()}
     some |= dict.fromkeys(("schema", "extension", "setting", "extension dependency"), "true")  # the server's own may count; no oids
     return prepared.Call(f"select {', '.join(some.values())}")
 

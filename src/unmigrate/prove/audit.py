@@ -49,8 +49,7 @@ def audit(
         return
     data = RowsHistory(cache.database("rows", len(entries)) if cache else work.fresh()) if rows else None
     alone = bool(entries) or beside or (witness is not None and not rows)
-    parts = 1 if alone else later.processes(rest, jobs)
-    here, *others = ([0, len(rest)] if rows else later.shares(len(rest), parts)) if parts > 1 else [len(rest)]
+    here, *others = [len(rest)] if alone else _shares(rest, later.processes(rest, jobs), rows=rows)
     ends = list(accumulate(others, initial=here))
     there = [Later(work, rest[:a], rest[a:b], entries=not rows) for a, b in pairwise(ends)]  # they start while we get ready
     own = (BesideHistory if beside else History)(cache.database("schema", len(entries)) if cache else work.fresh()) if here else None
@@ -71,6 +70,13 @@ def audit(
             )
     finally:
         schema.close()
+
+
+def _shares(migrations: Sequence[Migration], processes: int, *, rows: bool) -> list[int]:
+    """How many each process proves the schema of, ours first; with rows, another process all of them."""
+    if rows and processes > 1:
+        return [0, len(migrations)]
+    return later.shares(len(migrations), processes)
 
 
 class _Schema:

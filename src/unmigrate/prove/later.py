@@ -33,7 +33,8 @@ from unmigrate.scratch.roles import MadeRoles, makes_roles
 
 WORTH_IT = 100  # migrations for two processes; below, starting the other takes longer than it saves
 MOST = 4  # processes: each has what comes before its part to replay, and needs memory
-# What replaying a migration costs, and what proving one costs more at the end of a history than at its beginning, beside that.
+# Beside proving a migration at the beginning of a history: replaying one, and what proving costs more at its end. Roughly: only who
+# waits for whom at the end depends on it.
 REPLAYING, GROWING = 0.16, 0.6
 # A fork has everything imported already; elsewhere libraries do not survive one.
 START = "fork" if sys.platform == "linux" else "spawn"

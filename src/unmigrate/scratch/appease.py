@@ -83,7 +83,6 @@ class Appeaser:
         self.left: set[int] = set()  # tables that had to be emptied
         self.rows = Editor(connection)
         self.orphans = Orphans(self.rows, sql)
-        self.looked_ahead = False
 
     def appease(self, error: psycopg.Error) -> Change | None:
         """Change the rows that this error is about; None when it is about something else, or nothing is left to try."""
@@ -126,7 +125,7 @@ class Appeaser:
             value, found = key.group(2), PARENT.search(detail)
             if found and table:
                 parent, columns = found.group(1), self.rows.columns_of(table, key.group(1))
-                yield lambda: self._point(table, columns, parent, error.diag.constraint_name or "")
+                yield lambda: self.orphans.meet(table, columns, parent, error.diag.constraint_name or "")
                 yield lambda: self.rows.set_values(table, [c for c in columns if not c.not_null], lambda _: None)
             if found:
                 yield lambda: self._point_values(value, found.group(1))
@@ -177,15 +176,6 @@ class Appeaser:
                 with suppress(psycopg.Error):
                     done.append(self._fill_nulls(table, columns, as_can_be=True))
         return "; ".join(filter(None, done))
-
-    def _point(self, table: Table, columns: Sequence[Column], parent: str, constraint: str) -> str:
-        """At rows that exist; the first time, for all foreign keys that the migration adds."""
-        first, self.looked_ahead = not self.looked_ahead, True
-        if first:
-            self.orphans.make_one()
-        done = self.orphans.point(table, columns, parent, constraint)
-        others = self.orphans.point_others(constraint) if first else ""
-        return "; ".join(filter(None, (done, others)))
 
     def _point_values(self, value: str, parent: str) -> str:
         """The rows that miss their parent are made by the migration: change where their keys come from."""

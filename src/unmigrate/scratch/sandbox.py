@@ -19,6 +19,7 @@ from unmigrate.sql.words import says
 SCHEMA = "unmigrate_scratch"
 DOLLARS = re.compile(r"(\$[^$]*\$)(.*)\1", re.DOTALL)
 MENTION = ("extension",)
+# Each way that ROLES knows has one of these words.
 ROLE_WORDS = ("owner", "authorization", "role", "user", "owned", "group")
 ROLES = re.compile(
     r"\bowner\s+to\b|\bauthorization\b|\bset\s+(?:local\s+|session\s+)?role\b|\bfor\s+(?:role|user)\b|\bowned\s+by\b"

@@ -43,7 +43,6 @@ _WORTH = re.compile(
     r"information_schema|row_security",
     re.IGNORECASE,
 )
-_PARTS = ("pg_", "_privilege", "inet_", "current_", "session_user", "version", "information_schema", "row_security")
 _CATCHES = ("exception",)
 
 
@@ -60,7 +59,7 @@ class Question:
 
 def questions(sql: str, routines: Sequence[str] = ()) -> tuple[Question, ...]:
     """What a script asks. routines: CREATE FUNCTION statements of functions that were there before, of which it may call some."""
-    if not routines and not (says(sql, _CATCHES) or _worth(sql)):
+    if not routines and not (says(sql, _CATCHES) or _WORTH.search(sql)):
         return ()
     try:
         statements = split(sql)
@@ -72,28 +71,23 @@ def questions(sql: str, routines: Sequence[str] = ()) -> tuple[Question, ...]:
     return tuple({q.text: q for q in found}.values())
 
 
-def _worth(text: str) -> bool:
-    lower = text.lower()
-    return (says(text, ("user",)) or any(part in lower for part in _PARTS)) and _WORTH.search(text) is not None
-
-
 def _idle(node: str, text: str) -> bool:
     """A query whose answer nobody reads, and which does nothing else."""
     from pglast import parse_sql
 
-    return node == "SelectStmt" and _worth(text) and _harmless(parse_sql(text)[0].stmt)
+    return node == "SelectStmt" and _WORTH.search(text) is not None and _harmless(parse_sql(text)[0].stmt)
 
 
 def _of_statement(node: str, text: str) -> Iterator[Question]:
     if node == "DoStmt":
         yield from _of_procedure(text)
-    elif node in _QUERIES and _worth(text):
+    elif node in _QUERIES and _WORTH.search(text):
         yield from _of_query(text)
 
 
 def _of_procedure(text: str) -> Iterator[Question]:
     """A DO block, or a function in PL/pgSQL or SQL."""
-    if not (says(text, _CATCHES) or _worth(text)):
+    if not (says(text, _CATCHES) or _WORTH.search(text)):
         return
     try:
         for statement, caught in inside(text):

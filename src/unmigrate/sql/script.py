@@ -12,8 +12,9 @@ from unmigrate.sql.words import says
 
 BEGIN, COMMIT, ROLLBACK, OTHER = "begin", "commit", "rollback", "other"
 ONE_TRANSACTION = "write it for one transaction, as it runs together with the ledger's correction: leave that out"
-_CONTROL = ("begin", "commit", "rollback", "start", "end", "savepoint", "abort", "prepare")
-_CONTROL_WORDS = re.compile(r"\b(begin|commit|rollback|start\s+transaction|end|savepoint|abort|prepare\s+transaction)\b", re.IGNORECASE)
+_CONTROL = ("begin", "commit", "rollback", "start transaction", "end", "savepoint", "abort", "prepare transaction")
+_CONTROL_FIRST = frozenset(words.split()[0] for words in _CONTROL)
+_CONTROL_WORDS = re.compile(r"\b(" + "|".join(_CONTROL).replace(" ", r"\s+") + r")\b", re.IGNORECASE)
 _CREATE_INDEX = re.compile(r"^CREATE (UNIQUE )?INDEX (?!CONCURRENTLY )")
 # TransactionStmtKind of PostgreSQL's parser
 _KINDS = {0: BEGIN, 1: BEGIN, 2: COMMIT, 3: ROLLBACK}
@@ -65,7 +66,7 @@ def concurrently(sql: str) -> str:
 
 def has_control(sql: str) -> bool:
     """Whether the script may contain transaction control (cheap: words only, comments and strings count)."""
-    return says(sql, _CONTROL) and bool(_CONTROL_WORDS.search(sql))
+    return says(sql, _CONTROL_FIRST) and bool(_CONTROL_WORDS.search(sql))
 
 
 def why_not_one_transaction(sql: str) -> str:
